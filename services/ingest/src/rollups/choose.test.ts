@@ -127,16 +127,16 @@ describe('the choice of the buckets that are summed next', () => {
     expect(detail('2026-03-04T10:00:00Z', 900_000, 0)).not.toBeNull();
   });
 
-  it('details wait for a quarter of an hour at most while rounds of the present hour are slow', () => {
+  it('details wait for half an hour at most while rounds of the present hour are slow', () => {
     const due = (bucket: string, summedAgoMs: number) =>
       choose([dirty('detail_hour', bucket, summedAgoMs, 60_000)], NOW_MS, {
         ...DETAILS,
         isBusy: true,
       });
-    expect(due('2026-03-04T10:00:00Z', 899_000)).toBeNull();
-    expect(due('2026-03-04T10:00:00Z', 900_000)).not.toBeNull();
+    expect(due('2026-03-04T10:00:00Z', 1_799_000)).toBeNull();
+    expect(due('2026-03-04T10:00:00Z', 1_800_000)).not.toBeNull();
     // Never summed: it waits since its end.
-    expect(due('2026-03-04T11:00:00Z', NOW_MS)).not.toBeNull();
+    expect(due('2026-03-04T10:00:00Z', NOW_MS)).not.toBeNull();
     const hour = dirty('hour', '2026-03-04T10:00:00Z', 5_000);
     expect(choose([hour], NOW_MS, { ...PACE, isBusy: true })).not.toBeNull();
   });

@@ -56,6 +56,8 @@ export const ALL: Share = { workers: 1, places: [0] };
 
 /** Time between two sums of the details of an hour that never becomes quiet. */
 const RESTLESS_MS = 900_000;
+/** The same while the server is busy. */
+const BUSY_RESTLESS_MS = 1_800_000;
 
 /** After a very long round, others have waited for long. A round that waited for the present hour cost little, too. */
 const PAUSE_MAX_MS = 30_000;
@@ -94,8 +96,8 @@ const endMsOf = ({ span, bucket }: DirtyBucket) => bucket * 1_000 + SPAN_MS[span
  *   with the other buckets. The hour itself is made when none of its slices has changed, which on a busy server is when
  *   it is over. If a change names no slice, it is made at once.
  * - A day or week waits while something that it is made from is dirty: it would change again.
- * - Details have nearly a row per session, so they wait until their hour is over and quiet, and for a quarter of an
- *   hour at most while the server is busy.
+ * - Details have nearly a row per session, so they wait until their hour is over and quiet, and for half an hour
+ *   at most while the server is busy.
  *
  * @param dirty also the marks of other workers: sums that are made from them wait.
  */
@@ -147,7 +149,7 @@ export function choose(
       case 'detail_hour': {
         if (isEverythingDue) return true;
         const isOver = nowMs - endMsOf(each) >= pace.quietMs;
-        const isFresh = nowMs - Math.max(each.summedMs, endMsOf(each)) < RESTLESS_MS;
+        const isFresh = nowMs - Math.max(each.summedMs, endMsOf(each)) < BUSY_RESTLESS_MS;
         if (pace.isBusy === true && isFresh) return false;
         return isOver && (nowMs - each.changedMs >= pace.quietMs || ageMs(each) >= RESTLESS_MS);
       }
