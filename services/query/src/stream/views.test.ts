@@ -9,6 +9,7 @@ import { asStored } from '../sql/stored.js';
 import type { Store } from '../store/store.js';
 import type { Hub, Listener } from './hub.js';
 import { createViews } from './views.js';
+import type { View } from './views.js';
 
 const NOW_MS = Date.parse('2026-03-15T12:00:00.000Z');
 const RELOAD_MS = 2_000;
@@ -36,9 +37,11 @@ beforeEach(() => {
 });
 afterEach(() => {
   vi.useRealTimers();
+  vi.restoreAllMocks();
 });
 
-it('a viewer sees no session of a refresh that began before the viewers left', async () => {
+/** Views over a hub and a store that the test plays. */
+function createTestViews() {
   const listeners: Listener[] = [];
   const hub = {
     name: 'h',
@@ -58,27 +61,60 @@ it('a viewer sees no session of a refresh that began before the viewers left', a
   } as unknown as Store;
   const logger = createLogger('query', { level: 'silent' });
   const views = createViews({ hub, store, logger, now: () => NOW_MS });
-  const totals: number[] = [];
-  const join = async (rows: readonly ActiveRow[]) => {
-    const joined = views.join(VIEW, (text) => {
+  const frames: LiveWindow[] = [];
+  const join = async (rows: readonly ActiveRow[], view: View = VIEW) => {
+    const joined = views.join(view, (text) => {
       const [, data = ''] = /^data: (.*)$/m.exec(text) ?? [];
-      totals.push((JSON.parse(data) as LiveWindow).total);
+      frames.push(JSON.parse(data) as LiveWindow);
     });
     await vi.advanceTimersByTimeAsync(0);
     reads.at(-1)?.(rows);
     return joined;
   };
+  return { views, join, frames, listeners, reads };
+}
 
+it('a viewer sees no session of a refresh that began before the viewers left', async () => {
+  const { views, join, frames, listeners, reads } = createTestViews();
   const leave = await join([OPEN]);
   listeners[0]?.gap(NOW_MS, NOW_MS);
   await vi.advanceTimersByTimeAsync(RELOAD_MS);
   const [, refresh] = reads;
   leave();
-  totals.length = 0;
+  frames.length = 0;
   // Meanwhile the session has ended.
   await join([]);
   refresh?.([OPEN]);
   await vi.advanceTimersByTimeAsync(RELOAD_MS);
-  expect([...new Set(totals)]).toEqual([0]);
+  expect([...new Set(frames.map(({ total }) => total))]).toEqual([0]);
+  views.stop();
+});
+
+it('frames that take long to make come every 2 and then every 5 s, and every second again when they do not', async () => {
+  let clockMs = 0;
+  vi.spyOn(performance, 'now').mockImplementation(() => clockMs);
+  let tookMs = 0;
+  const { views, join, frames } = createTestViews();
+  await join([OPEN], {
+    ...VIEW,
+    matches: () => {
+      clockMs += tookMs;
+      return true;
+    },
+  });
+  const pacesIn = async (ms: number) => {
+    frames.length = 0;
+    await vi.advanceTimersByTimeAsync(ms);
+    return frames.map(({ every_ms }) => every_ms);
+  };
+  expect(await pacesIn(3_000)).toEqual([1_000, 1_000, 1_000]);
+  tookMs = 300;
+  // A frame shows the pace at which it came, and the next ones come less often.
+  expect(await pacesIn(5_000)).toEqual([1_000, 2_000, 2_000]);
+  tookMs = 600;
+  expect(await pacesIn(12_000)).toEqual([2_000, 5_000, 5_000]);
+  tookMs = 90;
+  expect(await pacesIn(8_000)).toEqual([5_000, 2_000, 1_000]);
+  expect(await pacesIn(2_000)).toEqual([1_000, 1_000]);
   views.stop();
 });

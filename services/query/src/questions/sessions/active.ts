@@ -1,6 +1,7 @@
 import { sessionStartMs, toTimestamp } from '@sockscope/schemas';
 import { activeSessionsPage, activeSessionsQuery, noParams } from '@sockscope/schemas/api';
 import type { FastifyInstance } from 'fastify';
+import { LRUCache } from 'lru-cache';
 import { filterOf } from '../../filters/filters.js';
 import { serve } from '../../http/question.js';
 import type { QuestionDeps } from '../../http/question.js';
@@ -19,6 +20,7 @@ import { readCursor, writeCursor } from './position.js';
 const USERS_MAX = 100;
 /** Number of open sessions that are read at once if they may be all. */
 const WHOLE_MAX = 1_000;
+const FILTERS_REMEMBERED_MAX = 512;
 const NO_RANGE = { fromMs: null, toMs: null };
 
 /** `GET /sessions/active`: open sessions with their current rates, and the same per user. */
@@ -27,6 +29,8 @@ export function serveActiveSessions(
   deps: QuestionDeps & { readonly store: Store },
 ): void {
   const { store } = deps;
+  /** Filters that more sessions passed than are read at once: they are counted beside the next reading. */
+  const isMore = new LRUCache<string, boolean>({ max: FILTERS_REMEMBERED_MAX });
   serve(app, deps, {
     path: '/sessions/active',
     operationId: 'listActiveSessions',
@@ -47,14 +51,16 @@ export function serveActiveSessions(
       const sinceMs = rateSinceMs(nowMs);
       // If a first reading holds them all, they need not be found a second time to be counted.
       const read = position === null ? Math.max(query.limit, WHOLE_MAX) : query.limit;
-      const rows = await store.ask(
-        activePageQuery({ filter, position, limit: read + 1, sinceMs }),
-        context,
-      );
+      const usersOf = () =>
+        store.ask(activeUsersQuery({ filter, limit: USERS_MAX, sinceMs }), context);
+      const key = JSON.stringify(filter);
+      const [rows, counted] = await Promise.all([
+        store.ask(activePageQuery({ filter, position, limit: read + 1, sinceMs }), context),
+        position !== null || isMore.get(key) === true ? usersOf() : null,
+      ]);
       const isWhole = position === null && rows.length <= read;
-      const users = isWhole
-        ? userRowsOf(rows)
-        : await store.ask(activeUsersQuery({ filter, limit: USERS_MAX, sinceMs }), context);
+      if (position === null) isMore.set(key, !isWhole);
+      const users = isWhole ? userRowsOf(rows) : (counted ?? (await usersOf()));
       const items = rows.slice(0, query.limit);
       const last = items.at(-1);
       return {
