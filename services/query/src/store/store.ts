@@ -52,6 +52,21 @@ const ROWS_REMEMBERED_MAX = 5_000;
 /** Rows of all remembered answers together. Beyond it, the least recently used are forgotten. */
 const ROWS_HELD_MAX = 100_000;
 
+/** Waits for what must be known before a statement can be sent; its time is bounded, too. */
+async function inTime<T>(known: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new ClickHouseError('clickhouse_timeout', 'no answer in time', { retryable: true }));
+    }, ms);
+  });
+  try {
+    return await Promise.race([known, over]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 export function createStore(
   config: StoreConfig,
   deps: {
@@ -88,10 +103,17 @@ export function createStore(
 
   async function send(asked: Query, { signal, threads, rowsMax }: Sending) {
     const end = metrics.duration.startTimer({ query: asked.name });
+    const untilMs = performance.now() + config.query_timeout_ms;
     let query = asked;
     try {
-      query = await longSessions.bind(asked);
-      const hidden = query.seesExpired === true ? {} : await retention.settings();
+      const [bound, hidden] = await inTime(
+        Promise.all([
+          longSessions.bind(asked),
+          asked.seesExpired === true ? {} : retention.settings(),
+        ]),
+        config.query_timeout_ms,
+      );
+      query = bound;
       const run = (more: Settings) =>
         clickhouse.queryWithCost({
           sql: query.sql,
@@ -105,7 +127,7 @@ export function createStore(
             ...(threads === undefined ? {} : { max_threads: threads }),
             ...(rowsMax === undefined ? {} : { max_rows_to_read: rowsMax }),
           },
-          timeoutMs: config.query_timeout_ms,
+          timeoutMs: Math.max(1, untilMs - performance.now()),
           signal,
         });
       const { rows, cost } = await run(early).catch((error: unknown) => {
