@@ -13,4 +13,5 @@ export {
   type StartKafkaOptions,
 } from './kafka/kafka.js';
 export { pickFreePort } from './net/ports.js';
+export { guardProcess } from './process/guard.js';
 export type { ProcessExit } from './process/owned.js';

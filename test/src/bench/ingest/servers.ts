@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { pickFreePort } from '@sockscope/local';
+import { guardProcess, pickFreePort } from '@sockscope/local';
 import type { ClickHouseServer, KafkaBroker } from '@sockscope/local';
 import { readMetric } from '../metric.js';
 
@@ -56,12 +56,15 @@ export async function startIngest(place: BenchPlace): Promise<BenchIngest> {
   });
   const { pid } = child;
   if (pid === undefined) throw new Error('ingest did not start');
+  // A benchmark that is ended early leaves no process.
+  const guard = guardProcess(pid, 0);
   return {
     pid,
     metric: (name, label) => readMetric(port, name, label),
     async stop() {
       child.kill('SIGTERM');
       await once(child, 'exit');
+      guard.release();
     },
   };
 }
