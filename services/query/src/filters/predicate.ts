@@ -3,7 +3,7 @@ import type { FilterField } from '@sockscope/schemas';
 import { BOUND_NAMES, BOUNDS } from '@sockscope/schemas/api';
 import type { Session } from '@sockscope/schemas/api';
 import ipaddr from 'ipaddr.js';
-import { mapped } from './addresses.js';
+import { mapped, MAPPED_BITS, parsedAddress } from './addresses.js';
 import type { Filters } from './filters.js';
 import { isPattern, plainHost } from './hosts.js';
 
@@ -79,15 +79,18 @@ function bytesOf(session: Session): number {
 function withinBlocks(blocks: readonly string[]): (found: string | number) => boolean {
   const ranges = blocks.map((block) => {
     const [base = '', prefix] = block.split('/');
-    const parsed = ipaddr.parse(base);
+    const parsed = parsedAddress(base);
     const isV4 = parsed.kind() === 'ipv4';
-    const bits = prefix === undefined ? 128 : Number(prefix) + (isV4 ? 96 : 0);
+    const bits = prefix === undefined ? 128 : Number(prefix) + (isV4 ? MAPPED_BITS : 0);
     return { base: mapped(parsed), bits };
   });
   return (found) => {
     const ip = String(found);
     if (!ipaddr.isValid(ip)) return false;
-    const address = mapped(ipaddr.parse(ip));
-    return ranges.some(({ base, bits }) => address.match(base, bits));
+    const address = mapped(parsedAddress(ip));
+    const isV4 = address.isIPv4MappedAddress();
+    return ranges.some(
+      ({ base, bits }) => address.match(base, bits) && !(isV4 && bits < MAPPED_BITS),
+    );
   };
 }

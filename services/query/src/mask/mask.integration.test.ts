@@ -143,7 +143,7 @@ describe.each([
 
   it('the SQL of the mask is the mask', async () => {
     const names = ['alice', 'anonymous', '', 'ünï', `o'brien\u0000`];
-    const ips = ['192.0.2.77', '2001:db8:1:2:3:4:5:6', '::1', '::ffff:10.1.2.3'];
+    const ips = ['192.0.2.77', '2001:db8:1:2:3:4:5:6', '::1', '::ffff:10.1.2.3', '::10.1.2.3'];
     const rows = await database.clickhouse.query({
       sql: `SELECT arrayMap(n -> ${mask.userSql('n')}, {names:Array(String)}) AS names,
         arrayMap(i -> ${mask.addressSql('toIPv6(i)')}, {ips:Array(String)}) AS ips`,
@@ -241,6 +241,7 @@ describe('truncateAddress', () => {
     ['2001:db8:1:2::3', '2001:db8:1::'],
     ['::ffff:192.0.2.77', '192.0.2.0'],
     ['::1', '::'],
+    ['::192.0.2.77', '::'],
   ])('of %s is %s', (ip, network) => {
     expect(truncateAddress(ip)).toBe(network);
   });

@@ -2,6 +2,7 @@ import { createHash, createHmac } from 'node:crypto';
 import { ANONYMOUS_USER } from '@sockscope/schemas';
 import { plainAddressSql } from '@sockscope/schemas/sums';
 import ipaddr from 'ipaddr.js';
+import { mapped, MAPPED_BITS, parsedAddress } from '../filters/addresses.js';
 import type { SqlParams } from '../sql/query.js';
 import type { MaskConfig } from './config.js';
 
@@ -48,16 +49,11 @@ export function isUserToken(text: string): boolean {
 
 /** The network that an address lies in, as its first address. */
 export function truncateAddress(ip: string): string {
-  const parsed = ipaddr.process(ip);
-  const isV4 = parsed.kind() === 'ipv4';
-  const bytes = parsed.toByteArray();
-  const shown = (isV4 ? SHOWN_BITS.ipv4 : SHOWN_BITS.ipv6) / 8;
-  const cut = bytes.map((byte, i) => (i < shown ? byte : 0));
-  return isV4 ? new ipaddr.IPv4(cut).toString() : compressed(new ipaddr.IPv6(cut));
-}
-
-function compressed(address: ipaddr.IPv6): string {
-  return address.toRFC5952String();
+  const address = mapped(parsedAddress(ip));
+  const isV4 = address.isIPv4MappedAddress();
+  const shown = (isV4 ? MAPPED_BITS + SHOWN_BITS.ipv4 : SHOWN_BITS.ipv6) / 8;
+  const cut = new ipaddr.IPv6(address.toByteArray().map((byte, i) => (i < shown ? byte : 0)));
+  return isV4 ? cut.toIPv4Address().toString() : cut.toRFC5952String();
 }
 
 export function createMask(config: MaskConfig): Mask {

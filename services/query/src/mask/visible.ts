@@ -1,4 +1,5 @@
-import ipaddr from 'ipaddr.js';
+import type ipaddr from 'ipaddr.js';
+import { parsedAddress } from '../filters/addresses.js';
 import { filtersOf, restrictedTo } from '../filters/filters.js';
 import type { Filters } from '../filters/filters.js';
 import { predicateOf } from '../filters/predicate.js';
@@ -88,7 +89,7 @@ export function visibleBlocks(blocks: readonly string[], mask: Mask): string[] {
   }
   return blocks.map((block) => {
     const [address = '', prefix] = block.split('/');
-    const parsed = ipaddr.parse(address);
+    const parsed = parsedAddress(address);
     const isV4 = parsed.kind() === 'ipv4';
     const isMapped = !isV4 && (parsed as ipaddr.IPv6).isIPv4MappedAddress();
     const full = isV4 ? 32 : 128;

@@ -57,13 +57,18 @@ function oneOf(
 }
 
 function addressIn(name: FilterField, text: string, i: number): Condition {
-  const { low, high } = addressRangeOf(text);
+  const { low, high, spansIpv4 } = addressRangeOf(text);
   if (low === high)
     return { sql: `${name} = {${name}_${i}:IPv6}`, params: { [`${name}_${i}`]: low } };
   return {
-    sql: `${name} BETWEEN {${name}_low_${i}:IPv6} AND {${name}_high_${i}:IPv6}`,
+    sql: `${name} BETWEEN {${name}_low_${i}:IPv6} AND {${name}_high_${i}:IPv6}${spansIpv4 ? ` AND NOT ${isIpv4(name)}` : ''}`,
     params: { [`${name}_low_${i}`]: low, [`${name}_high_${i}`]: high },
   };
+}
+
+/** Addresses of IPv4 are stored within IPv6, and are in no block of IPv6 that spans them. */
+function isIpv4(name: FilterField): string {
+  return `(${name} BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'))`;
 }
 
 /** Names that are equal, or end alike. */
