@@ -637,6 +637,20 @@ describe('rate limits', () => {
     await limited.close();
   });
 
+  it('count sign-ins per network, because an IPv6 client has many addresses', async () => {
+    const limited = await createTestApp(database.clickhouse, {
+      now: () => nowMs,
+      settings: { auth: { methods: ['api_keys'] }, limits: { rate_per_minute: 2 } },
+    });
+    const statuses: number[] = [];
+    for (const remoteAddress of ['2001:db8::1', '2001:db8::2', '2001:db8::3', '2001:db8:0:1::1']) {
+      const url = '/api/v1/login';
+      statuses.push((await limited.app.inject({ url, remoteAddress })).statusCode);
+    }
+    expect(statuses).toEqual([200, 200, 429, 200]);
+    await limited.close();
+  });
+
   it('count per key, and name the time of the next attempt', async () => {
     const limited = await createTestApp(database.clickhouse, {
       now: () => nowMs,

@@ -1,5 +1,6 @@
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { networkOf } from '../auth/authenticator.js';
 import type { Authenticator, Credentials } from '../auth/authenticator.js';
 import type { OwnCookie } from '../auth/cookie.js';
 import { LOCAL, requireScope } from '../auth/principal.js';
@@ -131,7 +132,7 @@ export async function guard(
     // After authentication, so that each key has its own count.
     hook: 'onRequest',
     keyGenerator: (request) =>
-      request.principal.kind === 'local' ? `ip:${request.ip}` : request.principal.id,
+      request.principal.kind === 'local' ? `ip:${networkOf(request.ip)}` : request.principal.id,
     errorResponseBuilder: (_request, context) =>
       new ProblemError('too-many-requests', `at most ${context.max} requests a minute`, {
         retryAfterSeconds: Math.ceil(context.ttl / 1_000),
