@@ -158,9 +158,13 @@ async function run(): Promise<void> {
   return task.paced ? fillInTime() : fill();
 }
 
+/** A benchmark that is ended early leaves no process. */
+const gone = (): never => process.exit(1);
+process.once('disconnect', gone);
 await run();
 await sending;
 producer.stop();
 const totals: FillTotals = { ...tally.totals(), valueBytes };
 process.stdout.write(`${JSON.stringify(totals)}\n`);
+process.off('disconnect', gone);
 process.disconnect();
