@@ -46,6 +46,8 @@ export class LiveSessions {
   readonly #open = new Map<string, LiveSession>();
   /** Ends that arrived while the open sessions were being read. */
   readonly #ended = new Set<string>();
+  /** Sessions that reported meanwhile; null while nothing is read. */
+  #heard: Set<string> | null = null;
   #isTruncated = false;
 
   get size(): number {
@@ -60,22 +62,29 @@ export class LiveSessions {
   clear(): void {
     this.#open.clear();
     this.#ended.clear();
+    this.#heard = null;
     this.#isTruncated = false;
   }
 
-  /** Begins to keep ends in mind, so that the rows of `load` cannot bring back sessions that have ended meanwhile. */
+  /** Begins to keep events in mind: these are newer than the rows of `load`. */
   beginLoad(): void {
     this.#ended.clear();
+    this.#heard = new Set();
   }
 
   /**
-   * Takes over the sessions that are open by the tables. Later events are newer. Until a session reports
+   * Takes over the sessions that are open by the tables, and forgets those that are not. Until a session reports
    * again, its rate comes from its traffic since `sinceMs`.
    */
   load(
     rows: readonly ActiveRow[],
     { sinceMs, nowMs }: { readonly sinceMs: number; readonly nowMs: number },
   ): void {
+    const open = new Set(rows.map((row) => row.session_id));
+    for (const id of this.#open.keys()) {
+      if (!open.has(id) && this.#heard?.has(id) !== true) this.#open.delete(id);
+    }
+    this.#isTruncated = false;
     for (const { recent_sent, recent_received, ...row } of rows) {
       const known = this.#open.get(row.session_id);
       if (this.#ended.has(row.session_id)) continue;
@@ -92,6 +101,7 @@ export class LiveSessions {
       });
     }
     this.#ended.clear();
+    this.#heard = null;
   }
 
   apply({ type, session }: LiveEvent): void {
@@ -102,6 +112,7 @@ export class LiveSessions {
       return;
     }
     if (this.#ended.has(id)) return;
+    if (this.#heard !== null && this.#heard.size < LIVE_SESSIONS_MAX) this.#heard.add(id);
     const { seq: _seq, ...row } = session;
     const heardMs = Date.parse(row.updated_at);
     const known = this.#open.get(id);

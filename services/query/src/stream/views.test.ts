@@ -24,6 +24,9 @@ const OPEN = {
   recent_received: 0,
 } as ActiveRow;
 
+const ANOTHER_ID = '019c0f6e-7a00-7c3e-9d51-3f2a10b4c5d7';
+const YOUNG_ID = '019c0f6e-7a00-7c3e-9d51-3f2a10b4c5d8';
+
 const VIEW = {
   name: 'all',
   matches: () => true,
@@ -87,6 +90,25 @@ it('a viewer sees no session of a refresh that began before the viewers left', a
   refresh?.([OPEN]);
   await vi.advanceTimersByTimeAsync(RELOAD_MS);
   expect([...new Set(frames.map(({ total }) => total))]).toEqual([0]);
+  views.stop();
+});
+
+it('after a gap, frames show the known sessions until the open ones are read', async () => {
+  const { views, join, frames, listeners, reads } = createTestViews();
+  await join([OPEN, { ...OPEN, session_id: ANOTHER_ID }]);
+  frames.length = 0;
+  listeners[0]?.gap(NOW_MS, NOW_MS);
+  // The first session ended in the gap. Until that is known, no frame may seem empty.
+  await vi.advanceTimersByTimeAsync(2 * RELOAD_MS);
+  const heard = { ...OPEN, session_id: YOUNG_ID, seq: 0 };
+  listeners[0]?.events([{ type: 'started', n: 0, storedMs: NOW_MS, session: heard }]);
+  reads.at(-1)?.([{ ...OPEN, session_id: ANOTHER_ID }]);
+  await vi.advanceTimersByTimeAsync(1_000);
+  const ids = frames.map(({ items }) => items.map((item) => item.session_id).toSorted());
+  expect(new Set(ids.slice(0, -1).map((each) => each.join()))).toEqual(
+    new Set([[ANOTHER_ID, OPEN.session_id].toSorted().join()]),
+  );
+  expect(ids.at(-1)).toEqual([ANOTHER_ID, YOUNG_ID].toSorted());
   views.stop();
 });
 

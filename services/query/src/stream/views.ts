@@ -81,11 +81,10 @@ export function createViews(deps: {
         events(events) {
           for (const event of events) sessions.apply(event);
         },
-        // Events were left out: the open sessions are read again.
+        // Events were left out: the open sessions are read again, and shown as they are known until then.
         gap: () => {
           reload ??= setTimeout(() => {
             reload = undefined;
-            sessions.clear();
             load().catch((error: unknown) => {
               logger.warn({ err: error }, 'the live view was not refreshed');
             });
