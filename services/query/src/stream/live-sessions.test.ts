@@ -36,13 +36,13 @@ function event(
 
 const all = { matches: () => true, sort: 'rate', limit: 10 } as const;
 
+const HOUR_AGO = new Date(NOW_MS - 3_600_000).toISOString();
 const MINUTES = { sinceMs: NOW_MS - 90_000, nowMs: NOW_MS };
 
 /** The session `a` as the tables have it, open for an hour. */
 function stored(heardMs: number, recentSent: number): ActiveRow {
-  const startedMs = NOW_MS - 3_600_000;
   const { seq: _seq, ...row } = event('a', 'changed', heardMs, 900_000, {
-    started_at: new Date(startedMs).toISOString(),
+    started_at: HOUR_AGO,
   }).session;
   return { ...row, recent_sent: recentSent, recent_received: 0 };
 }
@@ -93,6 +93,14 @@ describe('the live sessions', () => {
     expect(live.ranked(all, NOW_MS + 5_001)).toMatchObject({ sentRate: 0 });
     live.apply(event('a', 'changed', NOW_MS, 1_000_000));
     expect(live.ranked(all, NOW_MS)).toMatchObject({ sentRate: 20_000 });
+  });
+
+  it('have the rate of their last interval if they reported while their rows were read', () => {
+    const live = new LiveSessions();
+    live.beginLoad();
+    live.apply(event('a', 'changed', NOW_MS + 5_000, 1_000_000, { started_at: HOUR_AGO }));
+    live.load([stored(NOW_MS, 0)], MINUTES);
+    expect(live.ranked(all, NOW_MS + 5_000)).toMatchObject({ total: 1, sentRate: 20_000 });
   });
 
   it('leave after minutes without events', () => {

@@ -17,6 +17,8 @@ export interface LiveSession {
   /** Bytes per second over that interval; before it, of recent minutes. */
   readonly sentRate: number;
   readonly receivedRate: number;
+  /** Whether its rate is that since its start, because no earlier report is known. */
+  readonly isSinceStart: boolean;
 }
 
 export interface RankedSession {
@@ -88,17 +90,22 @@ export class LiveSessions {
     for (const { recent_sent, recent_received, ...row } of rows) {
       const known = this.#open.get(row.session_id);
       if (this.#ended.has(row.session_id)) continue;
-      if (known !== undefined && known.heardMs >= Date.parse(row.updated_at)) continue;
       const startedMs = Date.parse(row.started_at);
       const windowMs = rateWindowMs(startedMs, sinceMs, nowMs);
-      this.#put(row.session_id, {
+      const stored = {
         row,
         startedMs,
         heardMs: Date.parse(row.updated_at),
         intervalMs: 0,
         sentRate: perSecond(recent_sent, windowMs),
         receivedRate: perSecond(recent_received, windowMs),
-      });
+        isSinceStart: false,
+      };
+      if (known === undefined || known.heardMs < stored.heardMs) {
+        this.#put(row.session_id, stored);
+      } else if (known.isSinceStart && known.heardMs > stored.heardMs) {
+        this.#put(row.session_id, reported(known.row, stored));
+      }
     }
     this.#ended.clear();
     this.#heard = null;
@@ -114,22 +121,10 @@ export class LiveSessions {
     if (this.#ended.has(id)) return;
     if (this.#heard !== null && this.#heard.size < LIVE_SESSIONS_MAX) this.#heard.add(id);
     const { seq: _seq, ...row } = session;
-    const heardMs = Date.parse(row.updated_at);
     const known = this.#open.get(id);
     // An event that comes again, or late, changes nothing.
-    if (known !== undefined && heardMs <= known.heardMs) return;
-    const sinceMs = known?.heardMs ?? Date.parse(row.started_at);
-    const intervalMs = Math.max(INTERVAL_MIN_MS, heardMs - sinceMs);
-    const rate = (name: 'bytes_sent' | 'bytes_received') =>
-      (Math.max(0, row[name] - (known?.row[name] ?? 0)) * 1_000) / intervalMs;
-    this.#put(id, {
-      row,
-      startedMs: Date.parse(row.started_at),
-      heardMs,
-      intervalMs: type === 'started' ? 0 : intervalMs,
-      sentRate: type === 'started' ? 0 : rate('bytes_sent'),
-      receivedRate: type === 'started' ? 0 : rate('bytes_received'),
-    });
+    if (known !== undefined && Date.parse(row.updated_at) <= known.heardMs) return;
+    this.#put(id, reported(row, known));
   }
 
   /** Forgets sessions without events for minutes: an open session sends one every 30 s. */
@@ -183,6 +178,24 @@ export class LiveSessions {
     }
     this.#open.set(id, session);
   }
+}
+
+/** A session after a report. Its rate is that since the report before, or since its start. */
+function reported(row: SessionRecord, before: LiveSession | undefined): LiveSession {
+  const startedMs = Date.parse(row.started_at);
+  const heardMs = Date.parse(row.updated_at);
+  const intervalMs = Math.max(INTERVAL_MIN_MS, heardMs - (before?.heardMs ?? startedMs));
+  const rate = (name: 'bytes_sent' | 'bytes_received') =>
+    (Math.max(0, row[name] - (before?.row[name] ?? 0)) * 1_000) / intervalMs;
+  return {
+    row,
+    startedMs,
+    heardMs,
+    intervalMs,
+    sentRate: rate('bytes_sent'),
+    receivedRate: rate('bytes_received'),
+    isSinceStart: before === undefined,
+  };
 }
 
 function keyOf({ row, startedMs }: LiveSession, sort: LiveSort, rate: number): number {
