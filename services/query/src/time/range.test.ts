@@ -57,6 +57,17 @@ describe('a period', () => {
     const span = periodSpan(period, zone);
     expect([iso(span.fromMs), iso(span.toMs)]).toEqual([`${from}:00.000Z`, `${to}:00.000Z`]);
   });
+
+  it('that a zone has skipped is refused by its name', () => {
+    const skipped = { unit: 'd', date: '2011-12-30' } as const;
+    for (const range of [rangeOf, openRangeOf]) {
+      const ask = (time_zone: string) => range({ period: skipped, time_zone }, NOW_MS);
+      expect(() => ask('Pacific/Apia')).toThrow(
+        expect.objectContaining({ errors: [expect.objectContaining({ parameter: 'period' })] }),
+      );
+      expect(ask('UTC')).toMatchObject({ fromMs: ms('2011-12-30') });
+    }
+  });
 });
 
 describe('a range', () => {

@@ -26,7 +26,11 @@ export interface OpenSpan {
 /** The range that a request names. @throws ProblemError invalid-parameters if it is empty. */
 export function openRangeOf(query: RangeParams, nowMs: number): OpenSpan {
   const { from, to, period, time_zone: zone } = query;
-  if (period !== undefined) return periodSpan(period, zone);
+  if (period !== undefined) {
+    const span = periodSpan(period, zone);
+    if (span.fromMs < span.toMs) return span;
+    throw invalidParameters([{ parameter: 'period', message: 'was skipped in this time zone' }]);
+  }
   const atMs = nowOf(nowMs);
   const span = {
     fromMs: from === undefined ? null : momentMs(from, atMs, zone),
