@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import type { SessionRow } from '@sockscope/schemas';
-import type { Explain, Session } from '@sockscope/schemas/api';
+import type { Explain, Session, Traffic } from '@sockscope/schemas/api';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
@@ -216,6 +216,25 @@ describe.each([
     }
     const profile = await get(`/users/${shown}`, readKey);
     expect(profile.json<{ user: string }>()).toMatchObject({ user: shown });
+  });
+
+  it('a series by source has a line for each shown value', async () => {
+    const path = `/traffic?split=source_ip&series=20&sort=sessions_started&${RANGE}`;
+    const { series } = (await get(path, readKey)).json<Traffic>();
+    const shown = new Map<string, { started: number; open: number }>();
+    for (const { source_ip, status } of world.sessions) {
+      const key = mask.address(source_ip);
+      const counts = shown.get(key) ?? { started: 0, open: 0 };
+      counts.started += 1;
+      if (status === 'active') counts.open += 1;
+      shown.set(key, counts);
+    }
+    expect(series.filter(({ other }) => !other)).toHaveLength(Math.min(20, shown.size));
+    for (const line of series.filter(({ other }) => !other)) {
+      const started = line.sessions_started?.reduce((sum, count) => sum + count, 0);
+      const counts = { started, open: line.sessions_open?.at(-1) };
+      expect([line.key, counts]).toEqual([line.key, shown.get(String(line.key))]);
+    }
   });
 
   it('addresses cannot be narrowed down further than they are shown', async () => {

@@ -380,10 +380,10 @@ export function seriesQuery(of: SumsOf): Query<typeof seriesRow> {
   const { sql, params } = union(of);
   return {
     name: `series_${of.by}`,
-    sql: `SELECT k AS key, slot, ${SUMMED_SQL}
+    sql: `SELECT ${shownKey('k', of.shown)} AS key, slot, ${SUMMED_SQL}
       FROM (
     ${sql}
-      ) GROUP BY k, slot`,
+      ) GROUP BY key, slot`,
     params,
     row: seriesRow,
     range: wholeSpanOf(of),

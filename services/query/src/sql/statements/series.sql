@@ -61,4 +61,4 @@ SELECT k AS key, slot, sum(s_sessions_started) AS sessions_started, sum(s_sessio
       FROM session_traffic_1m FINAL
       PREWHERE ((bucket >= toDateTime({m0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({m0_to_s:UInt32}, 'UTC'))) AND (true) AND (1)
       GROUP BY k, slot
-      ) GROUP BY k, slot
+      ) GROUP BY key, slot
