@@ -269,7 +269,7 @@ describe('an export of a top list', () => {
 });
 
 describe('an export of traffic', () => {
-  it.each(['', '&split=user&series=2', '&split=status'])(
+  it.each(['', '&split=user&series=2', '&split=status', '&split=dest_port&series=1'])(
     'has a row per bucket and line (%s)',
     async (split) => {
       const range = 'from=2026-03-11&to=2026-03-15&interval=1d';

@@ -158,8 +158,8 @@ export function exportTraffic(
   split: TopField | null,
   style: ExportStyle,
 ): ExportStatement {
-  const keyColumns =
-    split === null ? '' : `${cell(style.format, 'r.2')} AS ${split}, r.3 AS other,`;
+  const key = split === 'dest_port' ? 'toUInt16OrNull(r.2)' : cell(style.format, 'r.2');
+  const keyColumns = split === null ? '' : `${key} AS ${split}, r.3 AS other,`;
   const values = SERIES_FIGURES.map((name, i) => `r.4[${i + 1}] AS ${name}`);
   return {
     name: 'export_traffic',
