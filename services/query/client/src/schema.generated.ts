@@ -6277,14 +6277,13 @@ export interface components {
         /** @description the client's cached answer is current */
         Status304: {
             headers: {
-                /** @description no-store, or how long an answer over a past range may be cached */
-                "Cache-Control"?: string;
-                /** @description version of an answer that may be cached */
-                ETag?: string;
-                /** @description request headers that change the answer */
-                Vary?: string;
-                /** @description id of the request, also in the service's log */
-                "X-Request-Id"?: string;
+                "Cache-Control": components["headers"]["Cache-Control"];
+                ETag: components["headers"]["ETag"];
+                Vary: components["headers"]["Vary"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content?: never;
@@ -6292,8 +6291,11 @@ export interface components {
         /** @description unknown or wrong parameters */
         Status400: {
             headers: {
-                /** @description id of the request, also in the service's log */
-                "X-Request-Id"?: string;
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -6303,10 +6305,12 @@ export interface components {
         /** @description no valid key or token */
         Status401: {
             headers: {
-                /** @description how to authenticate */
-                "WWW-Authenticate"?: string;
-                /** @description id of the request, also in the service's log */
-                "X-Request-Id"?: string;
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -6316,8 +6320,11 @@ export interface components {
         /** @description the key or token does not allow this */
         Status403: {
             headers: {
-                /** @description id of the request, also in the service's log */
-                "X-Request-Id"?: string;
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -6327,8 +6334,11 @@ export interface components {
         /** @description not found */
         Status404: {
             headers: {
-                /** @description id of the request, also in the service's log */
-                "X-Request-Id"?: string;
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -6338,8 +6348,11 @@ export interface components {
         /** @description there is no such object */
         Status404_2: {
             headers: {
-                /** @description id of the request, also in the service's log */
-                "X-Request-Id"?: string;
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -6349,8 +6362,11 @@ export interface components {
         /** @description that format is not available */
         Status406: {
             headers: {
-                /** @description id of the request, also in the service's log */
-                "X-Request-Id"?: string;
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -6360,8 +6376,11 @@ export interface components {
         /** @description the body is not JSON */
         Status415: {
             headers: {
-                /** @description id of the request, also in the service's log */
-                "X-Request-Id"?: string;
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -6371,8 +6390,11 @@ export interface components {
         /** @description the question would read too much */
         Status422: {
             headers: {
-                /** @description id of the request, also in the service's log */
-                "X-Request-Id"?: string;
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -6382,10 +6404,12 @@ export interface components {
         /** @description too many requests; see Retry-After */
         Status429: {
             headers: {
-                /** @description seconds after which to try again */
-                "Retry-After"?: number;
-                /** @description id of the request, also in the service's log */
-                "X-Request-Id"?: string;
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Retry-After": components["headers"]["Retry-After"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -6395,8 +6419,11 @@ export interface components {
         /** @description the address and the headers are too long */
         Status431: {
             headers: {
-                /** @description id of the request, also in the service's log */
-                "X-Request-Id"?: string;
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -6406,8 +6433,11 @@ export interface components {
         /** @description internal error of the service */
         Status500: {
             headers: {
-                /** @description id of the request, also in the service's log */
-                "X-Request-Id"?: string;
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -6417,10 +6447,12 @@ export interface components {
         /** @description overloaded or stopping; see Retry-After */
         Status503: {
             headers: {
-                /** @description seconds after which to try again */
-                "Retry-After"?: number;
-                /** @description id of the request, also in the service's log */
-                "X-Request-Id"?: string;
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Retry-After": components["headers"]["Retry-After"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -6594,7 +6626,30 @@ export interface components {
         user_2: string;
     };
     requestBodies: never;
-    headers: never;
+    headers: {
+        /** @description no-store, or how long an answer over a past range may be cached */
+        "Cache-Control": string;
+        /** @description the name of the file, if the answer is one */
+        "Content-Disposition": string;
+        /** @description version of an answer that may be cached */
+        ETag: string;
+        /** @description seconds after which to try again */
+        "Retry-After": number;
+        /** @description request headers that change the answer */
+        Vary: string;
+        /** @description how to authenticate */
+        "WWW-Authenticate": string;
+        /** @description nosniff, if the answer is a file */
+        "X-Content-Type-Options": string;
+        /** @description requests in a minute, if there is a limit */
+        "X-RateLimit-Limit": number;
+        /** @description how many of them are left */
+        "X-RateLimit-Remaining": number;
+        /** @description seconds until the minute is over */
+        "X-RateLimit-Reset": number;
+        /** @description id of the request, also in the service's log */
+        "X-Request-Id": string;
+    };
     pathItems: never;
 }
 export type $defs = Record<string, never>;
@@ -6626,14 +6681,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6682,8 +6736,11 @@ export interface operations {
             /** @description created */
             201: {
                 headers: {
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6715,8 +6772,11 @@ export interface operations {
             /** @description done */
             204: {
                 headers: {
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -6762,14 +6822,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6852,14 +6911,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -6946,14 +7004,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7035,14 +7092,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7073,14 +7129,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7134,8 +7189,11 @@ export interface operations {
             /** @description created */
             201: {
                 headers: {
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7167,8 +7225,11 @@ export interface operations {
             /** @description done */
             204: {
                 headers: {
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -7223,14 +7284,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7288,16 +7348,15 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description the name of the file, if the answer is one */
-                    "Content-Disposition"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7330,14 +7389,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7367,14 +7425,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7404,14 +7461,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7506,16 +7562,15 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description the name of the file, if the answer is one */
-                    "Content-Disposition"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7552,14 +7607,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7596,14 +7650,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7673,14 +7726,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7756,14 +7808,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7793,14 +7844,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7833,8 +7883,11 @@ export interface operations {
             /** @description done */
             204: {
                 headers: {
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content?: never;
@@ -7877,14 +7930,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -7963,14 +8015,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8039,14 +8090,13 @@ export interface operations {
             /** @description a stream of frames */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8115,14 +8165,13 @@ export interface operations {
             /** @description a stream of frames */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8157,14 +8206,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8253,16 +8301,15 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description the name of the file, if the answer is one */
-                    "Content-Disposition"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8354,16 +8401,15 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description the name of the file, if the answer is one */
-                    "Content-Disposition"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8455,16 +8501,15 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description the name of the file, if the answer is one */
-                    "Content-Disposition"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8556,16 +8601,15 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description the name of the file, if the answer is one */
-                    "Content-Disposition"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8657,16 +8701,15 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description the name of the file, if the answer is one */
-                    "Content-Disposition"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8758,16 +8801,15 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description the name of the file, if the answer is one */
-                    "Content-Disposition"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8859,16 +8901,15 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description the name of the file, if the answer is one */
-                    "Content-Disposition"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -8960,16 +9001,15 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description the name of the file, if the answer is one */
-                    "Content-Disposition"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -9061,16 +9101,15 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description the name of the file, if the answer is one */
-                    "Content-Disposition"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -9162,16 +9201,15 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description the name of the file, if the answer is one */
-                    "Content-Disposition"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -9263,16 +9301,15 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description the name of the file, if the answer is one */
-                    "Content-Disposition"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -9368,16 +9405,15 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description the name of the file, if the answer is one */
-                    "Content-Disposition"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Content-Type-Options": components["headers"]["X-Content-Type-Options"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -9463,14 +9499,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -9501,14 +9536,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -9542,14 +9576,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -9578,14 +9611,13 @@ export interface operations {
             /** @description the answer */
             200: {
                 headers: {
-                    /** @description no-store, or how long an answer over a past range may be cached */
-                    "Cache-Control"?: string;
-                    /** @description version of an answer that may be cached */
-                    ETag?: string;
-                    /** @description request headers that change the answer */
-                    Vary?: string;
-                    /** @description id of the request, also in the service's log */
-                    "X-Request-Id"?: string;
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    Vary: components["headers"]["Vary"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {

@@ -651,6 +651,51 @@ describe('rate limits', () => {
     await limited.close();
   });
 
+  it('are in headers that the document declares, like all other headers of answers', async () => {
+    const limited = await createTestApp(database.clickhouse, {
+      now: () => nowMs,
+      settings: { auth: { methods: ['api_keys'] }, limits: { rate_per_minute: 7 } },
+    });
+    interface Declared {
+      readonly $ref?: string;
+      readonly headers?: object;
+    }
+    await limited.app.ready();
+    const { paths, components } = limited.app.swagger() as unknown as {
+      paths: Record<string, { get: { responses: Record<string, Declared> } }>;
+      components: { responses: Record<string, Declared> };
+    };
+    const ofHttp = ['connection', 'content-length', 'content-type', 'date', 'transfer-encoding'];
+    const seen: number[] = [];
+    for (const [path, key, accept] of [
+      ['/api/v1/sessions', keys.read, 'application/json'],
+      ['/api/v1/sessions?to=2026-01-01', keys.read, 'application/json'],
+      ['/api/v1/sessions?format=csv', keys.admin, 'text/csv'],
+      ['/api/v1/sessions?foo=1', keys.read, 'application/json'],
+      ['/api/v1/sessions', 'wrong', 'application/json'],
+      ['/api/v1/sessions', keys.read, 'image/png'],
+      ['/api/v1/audit', keys.read, 'application/json'],
+      ...Array.from({ length: 4 }, () => ['/api/v1/sessions', keys.read, '*/*'] as const),
+    ] as const) {
+      const headers = { 'x-api-key': key, accept };
+      const response = await limited.app.inject({ url: path, headers });
+      const [route = ''] = path.split('?');
+      const status = String(response.statusCode);
+      const declared = paths[route]?.get.responses[status];
+      const referred = components.responses[declared?.$ref?.split('/').at(-1) ?? ''];
+      const names = Object.keys((referred ?? declared)?.headers ?? {}).map((name) =>
+        name.toLowerCase(),
+      );
+      const undeclared = Object.keys(response.headers).filter(
+        (name) => !names.includes(name) && !ofHttp.includes(name),
+      );
+      expect([path, status, undeclared]).toEqual([path, status, []]);
+      seen.push(response.statusCode);
+    }
+    expect(new Set(seen)).toEqual(new Set([200, 400, 401, 403, 406, 429]));
+    await limited.close();
+  });
+
   it('count per key, and name the time of the next attempt', async () => {
     const limited = await createTestApp(database.clickhouse, {
       now: () => nowMs,

@@ -6,7 +6,7 @@ interface Header {
 interface Response {
   readonly description: string;
   readonly content?: Readonly<Record<string, object>>;
-  readonly headers?: Readonly<Record<string, Header>>;
+  readonly headers?: Readonly<Record<string, Header | { readonly $ref: string }>>;
 }
 
 interface Parameter {
@@ -29,17 +29,35 @@ export interface OpenApiDocument {
 }
 
 const textHeader = (description: string): Header => ({ description, schema: { type: 'string' } });
-const REQUEST_ID = textHeader("id of the request, also in the service's log");
-const RETRY_AFTER: Header = {
-  description: 'seconds after which to try again',
+const wholeHeader = (description: string): Header => ({
+  description,
   schema: { type: 'integer', minimum: 0 },
-};
-const FILE = textHeader('the name of the file, if the answer is one');
-const CACHING = {
+});
+const HEADERS = {
+  'X-Request-Id': textHeader("id of the request, also in the service's log"),
   'Cache-Control': textHeader('no-store, or how long an answer over a past range may be cached'),
+  'X-RateLimit-Limit': wholeHeader('requests in a minute, if there is a limit'),
+  'X-RateLimit-Remaining': wholeHeader('how many of them are left'),
+  'X-RateLimit-Reset': wholeHeader('seconds until the minute is over'),
+  'Retry-After': wholeHeader('seconds after which to try again'),
+  'WWW-Authenticate': textHeader('how to authenticate'),
+  'Content-Disposition': textHeader('the name of the file, if the answer is one'),
+  'X-Content-Type-Options': textHeader('nosniff, if the answer is a file'),
   ETag: textHeader('version of an answer that may be cached'),
   Vary: textHeader('request headers that change the answer'),
 };
+const headersOf = (...names: (keyof typeof HEADERS)[]) =>
+  Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]));
+/** Headers that any answer may have. */
+const COMMON = headersOf(
+  'X-Request-Id',
+  'Cache-Control',
+  'X-RateLimit-Limit',
+  'X-RateLimit-Remaining',
+  'X-RateLimit-Reset',
+);
+const CACHING = headersOf('ETag', 'Vary');
+const FILE = headersOf('Content-Disposition', 'X-Content-Type-Options');
 
 /** Parts that all routes share and no schema of a route has. */
 export function completed(document: OpenApiDocument): object {
@@ -69,6 +87,7 @@ export function completed(document: OpenApiDocument): object {
     components: {
       ...document.components,
       schemas: usedSchemas(document, paths),
+      headers: HEADERS,
       ...shared.components(),
     },
   };
@@ -126,17 +145,17 @@ function completedOf(
       ...response,
       headers: {
         ...response.headers,
-        'X-Request-Id': REQUEST_ID,
+        ...COMMON,
         ...(status === '200' ? CACHING : {}),
-        ...(Object.keys(response.content ?? {}).length > 1 ? { 'Content-Disposition': FILE } : {}),
-        ...(status === '429' || status === '503' ? { 'Retry-After': RETRY_AFTER } : {}),
-        ...(status === '401' ? { 'WWW-Authenticate': textHeader('how to authenticate') } : {}),
+        ...(Object.keys(response.content ?? {}).length > 1 ? FILE : {}),
+        ...(status === '429' || status === '503' ? headersOf('Retry-After') : {}),
+        ...(status === '401' ? headersOf('WWW-Authenticate') : {}),
       },
     },
   ]);
   const kept = {
     description: "the client's cached answer is current",
-    headers: { 'X-Request-Id': REQUEST_ID, ...CACHING },
+    headers: { ...COMMON, ...CACHING },
   };
   return {
     ...operation,
