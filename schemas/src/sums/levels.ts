@@ -20,9 +20,20 @@ export const SPAN_MS: Readonly<Record<BucketSpan, number>> = {
 export const BUCKETS_TABLE = 'ingest_rollup_buckets';
 
 /**
+ * The rest of the first SELECT of a union, which has no rows. Every statement that reads sums begins with it, so
+ * that finished versions are read as they were before its rows. The other way round, a bucket whose round finishes
+ * between the two is empty. See SHARED_SNAPSHOT.
+ */
+export const FINISHED_FIRST = `FROM ${BUCKETS_TABLE} WHERE false`;
+
+/** A statement reads each table as it was when the table was first named; see FINISHED_FIRST. */
+export const SHARED_SNAPSHOT = { enable_shared_storage_snapshot_in_query: 1 } as const;
+
+/**
  * Returns SQL that is true for rows of sums that count: rows with the newest finished version of
  * their bucket, or a newer one. Other rows arrived late, or their key is gone. In a bucket without
- * a finished version, all rows count: it was summed before versions existed. Read with FINAL.
+ * a finished version, all rows count: it was summed before versions existed. Read with FINAL, after
+ * FINISHED_FIRST.
  *
  * @param within an SQL condition over `bucket` that bounds the buckets that are looked up.
  */

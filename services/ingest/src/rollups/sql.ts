@@ -11,6 +11,7 @@ import {
   countsAtEnd,
   DIMENSIONS,
   FIGURES,
+  FINISHED_FIRST,
   keySql,
   PAIR_COLUMNS,
   SUM_NAMES,
@@ -391,6 +392,14 @@ FROM (
 GROUP BY bucket, ${keys}`;
 }
 
+/** A part of a union without rows; see FINISHED_FIRST. */
+function finishedFirst(keys: string): string {
+  const columns = keys === PAIR_KEYS ? `'', '', toUInt16(0)` : `'', ''`;
+  return `SELECT toDateTime(0, 'UTC'), ${columns}, ${SUM_NAMES.map(() => 'toUInt64(0)').join(', ')},
+  toDateTime64(0, 6, 'UTC') ${FINISHED_FIRST}
+UNION ALL`;
+}
+
 /** Inserts a part of the sums of buckets. */
 export function insertSums(
   target: Target,
@@ -399,7 +408,8 @@ export function insertSums(
   isOneBucket = false,
 ): string {
   const { table, keys } = target;
-  const insert = `INSERT INTO ${table} (bucket, ${keys}, ${FIGURE_LIST}, computed_at)`;
+  const insert = `INSERT INTO ${table} (bucket, ${keys}, ${FIGURE_LIST}, computed_at)
+${finishedFirst(keys)}`;
   const version = "{version:DateTime64(6, 'UTC')}";
   if (!expired.sessions && !expired.traffic) {
     return `${insert}
@@ -420,6 +430,11 @@ HAVING ${differ})`;
 const SKETCHES = 'sessions, duration_sketch, users_sketch, destinations_sketch, sources_sketch';
 const MERGED_SKETCHES = `quantilesDDMergeState(0.01, 0.5)(durations), uniqCombined64MergeState(17)(users),
     uniqCombined64MergeState(17)(destinations), uniqCombined64MergeState(17)(sources)`;
+
+/** See FINISHED_FIRST. */
+const NO_SKETCHES = `toUInt64(0), initializeAggregation('quantilesDDState(0.01, 0.5)', toUInt64(0)),
+    initializeAggregation('uniqCombined64State(17)', ''), initializeAggregation('uniqCombined64State(17)', ''),
+    initializeAggregation('uniqCombined64State(17)', toIPv6('::'))`;
 
 const SKETCHED = 'user, dest_host, source_ip, duration_ms';
 
@@ -457,6 +472,8 @@ GROUP BY start`;
 
 const DAY_SKETCHES = `
 INSERT INTO rollup_sketches_1d (bucket, ${SKETCHES}, computed_at)
+SELECT toDateTime(0, 'UTC'), ${NO_SKETCHES}, toDateTime64(0, 6, 'UTC') ${FINISHED_FIRST}
+UNION ALL
 SELECT toDateTime(toStartOfDay(hour), 'UTC') AS start, sum(ended), ${MERGED_SKETCHES}, {version:DateTime64(6, 'UTC')}
 FROM (
     SELECT bucket AS hour, sessions AS ended, duration_sketch AS durations, users_sketch AS users,
@@ -471,8 +488,11 @@ GROUP BY start`;
  * Two sketches cannot be compared for completeness, so they stay unchanged if sessions have
  * expired.
  */
-function keepSketches(table: string, span: BucketSpan, columns: string): string {
+function keepSketches(table: string, span: BucketSpan, more: readonly string[] = []): string {
+  const columns = [SKETCHES, ...more].join(', ');
   return `INSERT INTO ${table} (bucket, ${columns}, computed_at)
+SELECT toDateTime(0, 'UTC'), ${NO_SKETCHES}, ${more.map(() => "toDateTime64(0, 3, 'UTC'), ").join('')}toDateTime64(0, 6, 'UTC') ${FINISHED_FIRST}
+UNION ALL
 SELECT bucket, ${columns}, {version:DateTime64(6, 'UTC')} FROM ${table} FINAL
 WHERE ${IS_BUCKET} AND ${countedSql(span, IS_BUCKET)}`;
 }
@@ -481,8 +501,8 @@ WHERE ${IS_BUCKET} AND ${countedSql(span, IS_BUCKET)}`;
 export function insertSketches(span: 'detail_hour' | 'detail_day', expired: Expired): string {
   if (span === 'detail_hour') {
     return expired.sessions
-      ? keepSketches('rollup_sketches_1h', span, `${SKETCHES}, earliest_start`)
+      ? keepSketches('rollup_sketches_1h', span, ['earliest_start'])
       : HOUR_SKETCHES;
   }
-  return expired.sessions ? keepSketches('rollup_sketches_1d', span, SKETCHES) : DAY_SKETCHES;
+  return expired.sessions ? keepSketches('rollup_sketches_1d', span) : DAY_SKETCHES;
 }

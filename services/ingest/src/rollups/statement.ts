@@ -3,6 +3,7 @@
  * and when we give up. A client that gives up on an INSERT … SELECT does not stop it by itself.
  */
 import { randomUUID } from 'node:crypto';
+import { SHARED_SNAPSHOT } from '@sockscope/schemas/sums';
 import { ClickHouseError } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse, SqlValue } from '@sockscope/runtime/clickhouse';
 
@@ -100,6 +101,7 @@ export async function runStatement(
         prefer_column_name_to_alias: 1,
         do_not_merge_across_partitions_select_final: 1,
         distributed_product_mode: 'local',
+        ...SHARED_SNAPSHOT,
         async_insert: 0,
         insert_deduplicate: 0,
         distributed_foreground_insert: 1,

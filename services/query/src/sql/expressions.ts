@@ -1,3 +1,5 @@
+import { SHARED_SNAPSHOT } from '@sockscope/schemas/sums';
+
 /** An open session lasts until its latest event: a stored time, so that pages are stable. */
 export const DURATION_SQL = `ifNull(toInt64(duration_ms), dateDiff('millisecond', started_at, updated_at))`;
 
@@ -27,6 +29,7 @@ export function dateTimeOf(ms: number): string {
 export const FINAL_SETTINGS = {
   do_not_merge_across_partitions_select_final: 1,
   distributed_product_mode: 'local',
+  ...SHARED_SNAPSHOT,
 } as const;
 
 /**

@@ -6,6 +6,7 @@ import { FINAL_SETTINGS } from './expressions.js';
 import { allOf } from './query.js';
 import type { Query } from './query.js';
 import { endedWithin } from './earlier-starts.js';
+import { finishedFirst } from './finished-first.js';
 import { isSame, withinMs, withinSeconds } from './spans.js';
 import { wholeSpanOf, exactParts, rollupParts, sumColumns, SUMMED_SQL, unionOf } from './sums.js';
 import type { Part, RowStates, SumsOf } from './sums.js';
@@ -102,6 +103,7 @@ export type PeriodRow = z.output<typeof periodRow>;
 export function periodQuery(sums: SumsOf, sketches: SketchesOf): Query<typeof periodRow> {
   const isShared = isSame(sums.counted.exact, sketches.exact);
   const { sql, params } = unionOf([
+    ...(sums.rollup === null ? [] : [finishedFirst(`''`, NO_STATES)]),
     ...rollupParts(sums, NO_STATES),
     ...exactParts(sums, isShared ? ROW_STATES : NO_ROW_STATES),
     ...sketchParts(sketches),

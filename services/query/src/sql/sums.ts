@@ -21,6 +21,7 @@ import type { Condition, Query, SqlParams } from './query.js';
 import type { Pieces, Span } from '../sums/plan.js';
 import { endedInSame, endedWithin } from './earlier-starts.js';
 import type { Sought } from './earlier-starts.js';
+import { finishedFirst } from './finished-first.js';
 import { countedWithin, isSame, withinMs, withinSeconds } from './spans.js';
 import { trafficSessions } from './traffic-sessions.js';
 import type { TrafficOf } from './traffic-sessions.js';
@@ -344,7 +345,10 @@ function endedParts(
 }
 
 export function union(of: SumsOf): Part {
-  const { sql, params } = unionOf([...rollupParts(of, null), ...exactParts(of, null)]);
+  const sums = rollupParts(of, null);
+  const key = of.rollup?.kind === 'pairs' ? rowKey(of) : `''`;
+  const first = sums.length === 0 ? [] : [finishedFirst(key, null)];
+  const { sql, params } = unionOf([...first, ...sums, ...exactParts(of, null)]);
   return {
     sql,
     params: { ...params, ...of.shown?.params, ...(of.cuts === null ? {} : { cuts: [...of.cuts] }) },

@@ -5,6 +5,12 @@ SELECT sum(s_sessions_started) AS sessions_started, sum(s_sessions_closed) AS se
         arrayMap(q -> if(isFinite(q), q, NULL),
           quantilesDDMerge(0.01, 0.5, 0.9, 0.95, 0.99)(durations_state)) AS quantiles
       FROM (
+    SELECT '' AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, toUInt64(0) AS s_sessions_closed, toUInt64(0) AS s_sessions_failed, toUInt64(0) AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, toUInt64(0) AS s_duration_ms, 
+  initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS users_state,
+  initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS destinations_state,
+  initializeAggregation('uniqCombined64StateIf(17)', toIPv6('::'), 0) AS sources_state, initializeAggregation('quantilesDDStateIf(0.01, 0.5)', toUInt64(0), 0) AS durations_state
+      FROM (SELECT '' AS user, '' AS dest_host, toUInt16(0) AS dest_port FROM ingest_rollup_buckets WHERE false)
+    UNION ALL
     SELECT '' AS k, toInt64(0) AS slot, sessions_started AS s_sessions_started, sessions_closed AS s_sessions_closed, sessions_failed AS s_sessions_failed, sessions_rejected AS s_sessions_rejected, bytes_sent AS s_bytes_sent, bytes_received AS s_bytes_received, packets_sent AS s_packets_sent, packets_received AS s_packets_received, duration_ms AS s_duration_ms, 
   initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS users_state,
   initializeAggregation('uniqCombined64StateIf(17)', '', 0) AS destinations_state,

@@ -1,5 +1,8 @@
 SELECT k AS key, toUInt8(grouping(key)) AS is_total, sum(s_sessions_started) AS sessions_started, sum(s_sessions_closed) AS sessions_closed, sum(s_sessions_failed) AS sessions_failed, sum(s_sessions_rejected) AS sessions_rejected, sum(s_bytes_sent) AS bytes_sent, sum(s_bytes_received) AS bytes_received, sum(s_packets_sent) AS packets_sent, sum(s_packets_received) AS packets_received, sum(s_duration_ms) AS duration_ms
       FROM (
+    SELECT '' AS k, toInt64(0) AS slot, toUInt64(0) AS s_sessions_started, toUInt64(0) AS s_sessions_closed, toUInt64(0) AS s_sessions_failed, toUInt64(0) AS s_sessions_rejected, toUInt64(0) AS s_bytes_sent, toUInt64(0) AS s_bytes_received, toUInt64(0) AS s_packets_sent, toUInt64(0) AS s_packets_received, toUInt64(0) AS s_duration_ms
+      FROM (SELECT '' AS user, '' AS dest_host, toUInt16(0) AS dest_port FROM ingest_rollup_buckets WHERE false)
+    UNION ALL
     SELECT key AS k, toInt64(0) AS slot, sessions_started AS s_sessions_started, sessions_closed AS s_sessions_closed, sessions_failed AS s_sessions_failed, sessions_rejected AS s_sessions_rejected, bytes_sent AS s_bytes_sent, bytes_received AS s_bytes_received, packets_sent AS s_packets_sent, packets_received AS s_packets_received, duration_ms AS s_duration_ms
       FROM rollup_1w FINAL
       WHERE (dimension = {rollup_dimension:String}) AND (((bucket >= toDateTime({w0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({w0_to_s:UInt32}, 'UTC'))) AND (toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), (SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
