@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { wireTime } from '../events/values.js';
 import { annotationExample, annotationsExample } from './examples.js';
-import { checkRange, rangeParams, storableText, text, whole } from './values.js';
+import { checkRange, rangeParams, storableText, storableTime, text, whole } from './values.js';
 
 export const ANNOTATION_LIMITS = {
   text_chars: 1_000,
@@ -22,14 +22,16 @@ export const annotationsQuery = z
   .superRefine(checkRange);
 export type AnnotationsQuery = z.infer<typeof annotationsQuery>;
 
-const time = z.iso.datetime({ offset: true });
 const tag = storableText.min(1).max(ANNOTATION_LIMITS.tag_chars);
 
 /** Body of `POST /annotations`. */
 export const annotationBody = z
   .strictObject({
-    starts_at: time.describe('the moment, or the start of a range'),
-    ends_at: time.nullable().default(null).describe('the end of a range; null for a moment'),
+    starts_at: storableTime.describe('the moment, or the start of a range'),
+    ends_at: storableTime
+      .nullable()
+      .default(null)
+      .describe('the end of a range; null for a moment'),
     text: storableText.trim().min(1).max(ANNOTATION_LIMITS.text_chars),
     tags: z.array(tag).max(ANNOTATION_LIMITS.tags).default([]),
   })

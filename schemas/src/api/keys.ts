@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { counter } from '../events/counters.js';
 import { wireTime } from '../events/values.js';
 import { keyCreatedExample, keysExample } from './examples.js';
-import { storableText, text } from './values.js';
+import { storableText, storableTime, text } from './values.js';
 
 /** Rights of a principal; `admin` includes the others. */
 export const SCOPES = ['read', 'export', 'admin'] as const;
@@ -25,11 +25,7 @@ export const keyBody = z.strictObject({
     .nullable()
     .default(null)
     .describe('the only users whose sessions the key may see; null for all'),
-  expires_at: z.iso
-    .datetime({ offset: true })
-    .nullable()
-    .default(null)
-    .describe('when the key ends; null for never'),
+  expires_at: storableTime.nullable().default(null).describe('when the key ends; null for never'),
   rate_per_minute: z
     .int()
     .min(1)

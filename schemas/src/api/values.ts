@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { moment, period } from './moment.js';
+import { EARLIEST_MS, LATEST_MS, moment, period } from './moment.js';
 import type { Moment, Period } from './moment.js';
 
 /** Bounds of parameters. A value beyond them is a 400 that names the parameter. */
@@ -56,6 +56,12 @@ export function several<T extends z.ZodType>(item: T) {
 export const storableText = z
   .string()
   .refine((value) => !/\p{Surrogate}/u.test(value), 'must not have half a character');
+
+/** A time in a body, within the years that a range can name. */
+export const storableTime = z.iso.datetime({ offset: true }).refine((time) => {
+  const ms = Date.parse(time);
+  return ms >= EARLIEST_MS && ms < LATEST_MS;
+}, 'must lie in the years 1970 to 2105');
 
 /** Text to compare with as it is. */
 export const text = storableText

@@ -131,6 +131,7 @@ describe('keys over HTTP', () => {
       { name: 'k', scopes: ['read'], users: Array.from({ length: 101 }, (_, n) => `u${n}`) },
       { name: 'k', scopes: ['read'], rate_per_minute: 0 },
       { name: 'k', scopes: ['read'], expires_at: 'soon' },
+      { name: 'k', scopes: ['read'], expires_at: '9999-12-31T23:59:59-12:00' },
       { name: 'k', scopes: ['read'], expires_at: new Date(nowMs).toISOString() },
       { name: 'k', scopes: ['read'], key_hash: 'x' },
       { name: 'half a pair: \uD800', scopes: ['read'] },
@@ -296,6 +297,10 @@ describe('annotations', () => {
       { text: ' ' },
       { text: 'x'.repeat(1_001) },
       { starts_at: 'yesterday' },
+      // In UTC, it is the year 10000. No range names it, nor those before 1970.
+      { starts_at: '9999-12-31T23:59:59-12:00' },
+      { starts_at: '1969-12-31T23:59:59Z' },
+      { ends_at: '2106-01-01T00:00:00Z' },
       { ends_at: note.starts_at },
       { tags: Array.from({ length: 11 }, (_, n) => `t${n}`) },
       { tags: [''] },
