@@ -101,6 +101,9 @@ describe('caching', () => {
     '/stats',
     '/top/users?from=2026-03-13',
     '/traffic?from=2026-03-13&to=2026-03-15T13:36:00Z',
+    // Its sessions have the figures of today.
+    '/sessions/playback?from=2026-03-15&to=2026-03-15T12:00:00Z&step=1h&limit=200',
+    '/explain?from=2026-03-13&to=2026-03-14&previous_from=2026-03-15&previous_to=2026-03-16',
   ])('forbids caching of %s, which still changes', async (path) => {
     const response = await get(path);
     expect(response.headers['cache-control']).toBe('no-store');

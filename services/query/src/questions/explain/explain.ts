@@ -63,7 +63,8 @@ export function serveExplain(app: FastifyInstance, deps: QuestionDeps & SumsDeps
       }));
       return { fields, before, nowMs };
     },
-    closed: (_input, { fields }, nowMs) => isClosed(fields[0]?.provenance.range.toMs, nowMs),
+    closed: (_input, { fields, before }, nowMs) =>
+      isClosed(fields[0]?.provenance.range.toMs, nowMs) && isClosed(before.toMs, nowMs),
     present({ fields, before, nowMs }, presenter, { query }) {
       const [first, ...others] = fields;
       if (first === undefined) throw new TypeError('there are fields');

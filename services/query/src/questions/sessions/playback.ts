@@ -52,7 +52,8 @@ export function servePlayback(
           : await store.ask(sessionsByIdQuery(ids, ids.map(sessionStartMs)), context);
       return { framesMs, rows, sessions, nowMs };
     },
-    closed: (_input, { framesMs }, nowMs) => isClosed(framesMs.at(-1), nowMs),
+    closed: (_input, { framesMs, sessions }, nowMs) =>
+      isClosed(framesMs.at(-1), nowMs) && sessions.every(({ status }) => status !== 'active'),
     present({ framesMs, rows, sessions, nowMs }, presenter, { query }) {
       const byFrame = new Map<number, typeof rows>(
         framesMs.map((ms) => [ms, rows.filter((row) => row.at === ms)]),
