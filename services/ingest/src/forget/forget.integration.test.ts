@@ -216,6 +216,33 @@ describe('a forgotten user', () => {
   });
 });
 
+describe('a rebuild beside forget', () => {
+  const rebuildEvents = () =>
+    rebuild(
+      { insertTimeoutMs: 10, retention: NOTHING_EXPIRES, timeoutMs: TIMEOUT_MS },
+      { clickhouse: bed.clickhouse, layout: layout(), onProgress: ignore },
+    );
+
+  it('is refused, and so is forget beside a rebuild that began first', async () => {
+    await fed();
+    const value = busiest();
+    const person = { kind: 'user', value } as const;
+    const copy = 'CREATE TABLE sessions_rebuild AS sessions';
+    await expect(
+      forget(person, { settled: () => bed.clickhouse.command({ sql: copy }) }),
+    ).rejects.toThrow(/a rebuild runs/);
+    await bed.clickhouse.command({ sql: 'DROP TABLE sessions_rebuild SYNC' });
+    await forget(person, {
+      settled: () => expect(rebuildEvents()).rejects.toThrow(/forget runs/),
+    });
+    expect(await traces(value)).toEqual({});
+    await rebuildEvents();
+    await sumAll();
+    expect(await traces(value)).toEqual({});
+    await bed.expectVerified();
+  });
+});
+
 describe('a forgotten source address', () => {
   it('is in no table and no sum, and the command counts it first', async () => {
     await fed();

@@ -133,6 +133,8 @@ export async function forgetPerson(
   await store(false);
   onProgress('waiting until running ingests know it and their inserts have ended');
   await (deps.settled ?? delay)(FORGOTTEN_REFRESH_MS + config.insertTimeoutMs);
+  // One that began before the decision was stored.
+  await refuseBesideRebuild(clickhouse);
   // Rows that were stored meanwhile.
   const late = await found(person, nowMs, config, clickhouse);
   hours = [...new Set([...hours, ...late.hours])];

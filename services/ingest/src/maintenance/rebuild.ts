@@ -192,6 +192,14 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
     await command(`DROP TABLE IF EXISTS ${beside(table)} SYNC`);
     await command(`CREATE TABLE ${beside(table)} AS ${live(table)}`);
   }
+  // After that: forget looks for these tables once its decision is stored.
+  if (await isForgetting()) {
+    for (const table of FOLDED_TABLES) await command(`DROP TABLE ${beside(table)} SYNC`);
+    throw new RebuildError(
+      'rebuild_unsafe',
+      'forget runs or was interrupted, and the copies would bring its rows back. Let it end, or run it again, and then rebuild',
+    );
+  }
   const hours = await windows(0);
   if (hours.length === 0) {
     throw new RebuildError(
@@ -220,6 +228,14 @@ export async function rebuild(config: RebuildConfig, deps: RebuildDeps): Promise
     SELECT ended_at, started_at, session_id FROM ${live('ended_sessions')}`);
   await markAllHours(clickhouse, config.retention, config.timeoutMs);
   for (const table of FOLDED_TABLES) await command(`DROP TABLE ${beside(table)} SYNC`);
+
+  async function isForgetting(): Promise<boolean> {
+    const [row] = await clickhouse.query({
+      sql: 'SELECT count() AS n FROM ingest_forgotten FINAL WHERE finished_at IS NULL',
+      row: z.object({ n: int64 }),
+    });
+    return (row?.n ?? 0) > 0;
+  }
 
   async function serverTime(): Promise<number> {
     const [row] = await clickhouse.query({

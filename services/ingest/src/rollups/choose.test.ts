@@ -135,6 +135,8 @@ describe('the choice of the buckets that are summed next', () => {
       });
     expect(due('2026-03-04T10:00:00Z', 1_799_000)).toBeNull();
     expect(due('2026-03-04T10:00:00Z', 1_800_000)).not.toBeNull();
+    // Summed before the clock was set back.
+    expect(due('2026-03-04T10:00:00Z', -3_600_000)).not.toBeNull();
     // Never summed: it waits since its end.
     expect(due('2026-03-04T10:00:00Z', NOW_MS)).not.toBeNull();
     const hour = dirty('hour', '2026-03-04T10:00:00Z', 5_000);

@@ -149,7 +149,7 @@ export function choose(
       case 'detail_hour': {
         if (isEverythingDue) return true;
         const isOver = nowMs - endMsOf(each) >= pace.quietMs;
-        const isFresh = nowMs - Math.max(each.summedMs, endMsOf(each)) < BUSY_RESTLESS_MS;
+        const isFresh = Math.min(ageMs(each), nowMs - endMsOf(each)) < BUSY_RESTLESS_MS;
         if (pace.isBusy === true && isFresh) return false;
         return isOver && (nowMs - each.changedMs >= pace.quietMs || ageMs(each) >= RESTLESS_MS);
       }

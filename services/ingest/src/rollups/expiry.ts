@@ -1,7 +1,7 @@
 /** Finds the days whose sources of sums may have expired. */
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import { DAY_MS, weekOf } from '@sockscope/schemas/sums';
+import { DAY_MS, HOUR_MS, weekOf } from '@sockscope/schemas/sums';
 import type { BucketSpan } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { OLD_DAYS, TARGETS } from './sql.js';
@@ -104,7 +104,7 @@ export function plansOf(span: BucketSpan, starts: readonly number[], whole: Whol
   const plans = new Map<string, { target: Target; expired: Expired; starts: number[] }>();
   for (const start of starts) {
     const { target, expired } = planOf(span, start, whole);
-    const name = `${target === TARGETS[span]} ${expired.sessions} ${expired.traffic}`;
+    const name = `${target === TARGETS[span]} ${expired.sessions} ${expired.traffic} ${expired.hours}`;
     const plan = plans.get(name) ?? { target, expired, starts: [] };
     plan.starts.push(start);
     plans.set(name, plan);
@@ -120,11 +120,23 @@ export function planOf(span: BucketSpan, bucketS: number, whole: WholeSince): Om
     return { target: TARGETS.week, expired: { sessions: isCut, traffic: isCut } };
   }
   const day = dayOf(bucketS);
-  const expired = {
-    sessions: day < whole.of('sessions') || whole.hasOldEnd(bucketS),
-    traffic: day < whole.of('session_traffic_1m'),
-  };
-  const isOld = day < whole.sources;
   const isDay = span === 'day' || span === 'detail_day';
+  const isOld = day < whole.sources;
+  const hours = day < whole.of('rollup_1h');
+  // Which of its hours have old ends is known while they have sketches. Days that are made from hours keep what these keep.
+  const mayHaveOldEnds = isDay
+    ? isOld &&
+      (hours ? whole.of('sessions') > 0 : hoursOf(day).some((hour) => whole.hasOldEnd(hour)))
+    : whole.hasOldEnd(bucketS);
+  const expired = {
+    sessions: day < whole.of('sessions') || mayHaveOldEnds,
+    traffic: day < whole.of('session_traffic_1m'),
+    hours,
+  };
   return { target: isDay && isOld ? OLD_DAYS[span] : TARGETS[span], expired };
+}
+
+/** Starts of the hours of a day. */
+function hoursOf(dayS: number): number[] {
+  return Array.from({ length: DAY_MS / HOUR_MS }, (_, hour) => dayS + (hour * HOUR_MS) / 1_000);
 }

@@ -1019,35 +1019,66 @@ describe('rollups', () => {
     expect(await storedSums()).toEqual(plainSums(log));
   });
 
-  it('of an hour keep the end of a long session whose row has expired before the hour', async () => {
-    const hourMs = Date.now() - (Date.now() % HOUR_MS) - 10 * DAY_MS;
-    const random = seededRandom(4);
-    const [long, short] = [hourMs - 29 * DAY_MS, hourMs + 60_000].map((startMs) =>
-      sessionLog({
-        random,
-        startMs,
-        silentMs: Math.max(0, hourMs - startMs),
-        intervals: 3,
-        closed: true,
-      }),
+  it.each([
+    ['while its day is made from its hours', {}],
+    ['while its day is made from rows', { rollup_pairs_1h: 5 * DAY_MS }],
+  ])(
+    'of an hour keep the end of a long session whose row has expired before the hour, %s',
+    async (_, shorter) => {
+      // Not the first hour of its day.
+      const hourMs = Date.now() - (Date.now() % DAY_MS) - 10 * DAY_MS + 15 * HOUR_MS;
+      const random = seededRandom(4);
+      const [long, short] = [hourMs - 29 * DAY_MS, hourMs + 60_000].map((startMs) =>
+        sessionLog({
+          random,
+          startMs,
+          silentMs: Math.max(0, hourMs - startMs),
+          intervals: 3,
+          closed: true,
+        }),
+      );
+      if (!long || !short) throw new Error('two logs are needed');
+      const retention = { ...FOR_GOOD, sessions: 35 * DAY_MS, ...shorter };
+      await storeBatch(clickhouse, [...long, ...short], [newKeeper()]);
+      await settle(newRollups(retention));
+      const plain = plainSums([...long, ...short]);
+      expect(await storedSums()).toEqual(plain);
+      for (const table of ['sessions', 'ended_sessions', 'session_ends']) {
+        await clickhouse.command({
+          sql: `ALTER TABLE ${table} DELETE WHERE started_at < now() - INTERVAL 35 DAY`,
+          settings: { mutations_sync: 2 },
+        });
+      }
+      const compare = { ...COMPARE, retention: { ...NOTHING_EXPIRES, ...retention } };
+      expect(await findRollupDifferences(clickhouse, [hourMs / 1_000], compare)).toEqual([]);
+      await markAllHours(clickhouse, retention, 120_000);
+      // As `forget` does it: `markAllHours` leaves days whose sources have expired.
+      await createBuckets(clickhouse, { timeoutMs: 120_000 }).mark(changedHours([hourMs / 1_000]));
+      await settle(newRollups(retention));
+      expect(await storedSums()).toEqual(plain);
+    },
+  );
+
+  it('of a day whose hours have expired have the sketches of all its hours', async () => {
+    const logs = [1, 2, 3].map((hour) =>
+      sessionLog({ random: seededRandom(hour), startMs: BASE_MS + hour * HOUR_MS, closed: true }),
     );
-    if (!long || !short) throw new Error('two logs are needed');
-    const retention = { ...FOR_GOOD, sessions: 35 * DAY_MS };
-    await storeBatch(clickhouse, [...long, ...short], [newKeeper()]);
-    await settle(newRollups(retention));
-    const plain = plainSums([...long, ...short]);
-    expect(await storedSums()).toEqual(plain);
-    for (const table of ['sessions', 'ended_sessions', 'session_ends']) {
-      await clickhouse.command({
-        sql: `ALTER TABLE ${table} DELETE WHERE started_at < now() - INTERVAL 35 DAY`,
-        settings: { mutations_sync: 2 },
+    const sketch = () =>
+      clickhouse.query({
+        sql: `SELECT sum(sessions) AS ends, uniqCombined64Merge(17)(destinations_sketch) AS destinations
+          FROM rollup_sketches_1d FINAL WHERE ${countedSql('detail_day', 'true')}`,
+        row: z.object({ ends: int64, destinations: int64 }),
       });
+    await storeBatch(clickhouse, logs.slice(0, 2).flat(), [newKeeper()]);
+    await settle(newRollups());
+    expect(await sketch()).toMatchObject([{ ends: 2 }]);
+    for (const table of ['rollup_1h', 'rollup_sketches_1h']) {
+      await clickhouse.command({ sql: `TRUNCATE TABLE ${table}` });
     }
-    const compare = { ...COMPARE, retention: { ...NOTHING_EXPIRES, ...retention } };
-    expect(await findRollupDifferences(clickhouse, [hourMs / 1_000], compare)).toEqual([]);
-    await markAllHours(clickhouse, retention, 120_000);
-    await settle(newRollups(retention));
-    expect(await storedSums()).toEqual(plain);
+    await storeBatch(clickhouse, logs[2] ?? [], [newKeeper()]);
+    await settle(newRollups({ ...FOR_GOOD, rollup_1h: 30 * DAY_MS }));
+    const destinations = new Set(logs.flat().map((event) => event.dest_host)).size;
+    expect(await sketch()).toEqual([{ ends: 3, destinations }]);
   });
 
   it('leaves the sums of a day of which something has expired under a shorter retention than now', async () => {

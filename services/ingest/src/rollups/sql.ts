@@ -363,6 +363,8 @@ export const OLD_DAYS: Readonly<Record<'day' | 'detail_day', Target>> = {
 export interface Expired {
   readonly sessions: boolean;
   readonly traffic: boolean;
+  /** The sums per hour: sketches of days are made from theirs. */
+  readonly hours?: boolean;
 }
 
 /** Returns SQL that is true for rows whose figure may only grow. Some dimensions count bytes at the end: sessions have them. */
@@ -438,37 +440,41 @@ const NO_SKETCHES = `toUInt64(0), initializeAggregation('quantilesDDState(0.01, 
 
 const SKETCHED = 'user, dest_host, source_ip, duration_ms';
 
-/** Sketches of hours. Starts need no FINAL: no version of a row changes them. */
-const HOUR_SKETCHES = `
-INSERT INTO rollup_sketches_1h (bucket, ${SKETCHES}, earliest_start, computed_at)
+/** Sketches from the exact tables. Starts need no FINAL: no version of a row changes them. */
+function sketchesOfRows(span: 'detail_hour' | 'detail_day'): string {
+  const startOf = START_OF[span];
+  const isHour = span === 'detail_hour';
+  return `
+INSERT INTO ${isHour ? 'rollup_sketches_1h' : 'rollup_sketches_1d'} (bucket, ${SKETCHES}, ${isHour ? 'earliest_start, ' : ''}computed_at)
 SELECT start, sum(ends), ${MERGED_SKETCHES},
-    ifNull(min(earliest), toDateTime64(0, 3, 'UTC')), {version:DateTime64(6, 'UTC')}
+    ${isHour ? "ifNull(min(earliest), toDateTime64(0, 3, 'UTC')), " : ''}{version:DateTime64(6, 'UTC')}
 FROM (
-    SELECT toStartOfHour(ended) AS start, count() AS ends, toNullable(min(started_at)) AS earliest,
+    SELECT ${startOf('ended')} AS start, count() AS ends, toNullable(min(started_at)) AS earliest,
         quantilesDDState(0.01, 0.5)(ifNull(duration_ms, 0)) AS durations,
         uniqCombined64StateIf(17)(user, 0) AS users,
         uniqCombined64StateIf(17)(dest_host, 0) AS destinations,
         uniqCombined64StateIf(17)(source_ip, 0) AS sources
     FROM (
         SELECT assumeNotNull(ended_at) AS ended, started_at, ${SKETCHED} FROM sessions FINAL
-        WHERE ${withinTimes('started_at')} AND ended_at IS NOT NULL AND toStartOfHour(ended) = toStartOfHour(started_at)
+        WHERE ${withinTimes('started_at')} AND ended_at IS NOT NULL AND ${startOf('ended')} = ${startOf('started_at')}
         UNION ALL
         SELECT ended, started_at, ${SKETCHED} FROM (${endedElsewhere(SKETCHED, 'true')})
-        WHERE started_at < toStartOfHour(ended)
+        WHERE started_at < ${startOf('ended')}
     )
     WHERE start IN {buckets:Array(DateTime('UTC'))}
     GROUP BY start
     UNION ALL
-    SELECT toStartOfHour(started_at) AS start, 0 AS ends, NULL AS earliest,
+    SELECT ${startOf('started_at')} AS start, 0 AS ends, NULL AS earliest,
         quantilesDDStateIf(0.01, 0.5)(toUInt64(0), 0) AS durations,
         uniqCombined64State(17)(user) AS users,
         uniqCombined64State(17)(dest_host) AS destinations,
         uniqCombined64State(17)(source_ip) AS sources
     FROM sessions
-    WHERE ${withinTimes('started_at')} AND toStartOfHour(started_at) IN {buckets:Array(DateTime('UTC'))}
+    WHERE ${withinTimes('started_at')} AND ${startOf('started_at')} IN {buckets:Array(DateTime('UTC'))}
     GROUP BY start
 )
 GROUP BY start`;
+}
 
 const DAY_SKETCHES = `
 INSERT INTO rollup_sketches_1d (bucket, ${SKETCHES}, computed_at)
@@ -502,7 +508,8 @@ export function insertSketches(span: 'detail_hour' | 'detail_day', expired: Expi
   if (span === 'detail_hour') {
     return expired.sessions
       ? keepSketches('rollup_sketches_1h', span, ['earliest_start'])
-      : HOUR_SKETCHES;
+      : sketchesOfRows(span);
   }
-  return expired.sessions ? keepSketches('rollup_sketches_1d', span) : DAY_SKETCHES;
+  if (expired.sessions) return keepSketches('rollup_sketches_1d', span);
+  return expired.hours === true ? sketchesOfRows(span) : DAY_SKETCHES;
 }
