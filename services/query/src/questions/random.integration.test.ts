@@ -426,7 +426,7 @@ async function askTraffic(question: Question): Promise<void> {
       ? null
       : pickOf(
           random,
-          TOP_FIELDS.filter((name) => !name.endsWith('_ip')),
+          TOP_FIELDS.filter((name) => name !== 'dest_ip'),
         );
   const lastedMs = question.range.toMs - question.range.fromMs;
   const isShort = lastedMs < 30 * DAY_MS;
