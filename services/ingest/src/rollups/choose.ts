@@ -39,8 +39,11 @@ export interface Pace {
   readonly quietMs: number;
   /** Buckets that are summed together at most. */
   readonly most: Readonly<Record<BucketSpan, number>>;
-  /** Whether rounds of the present hour take so long that its sums are older than they should be: details wait. */
-  readonly isBusy?: boolean;
+  /**
+   * Details wait while the sums of the last minutes are older, whichever worker makes them: the server is busy. Not
+   * needed if everything is due.
+   */
+  readonly busyAgeMs?: number;
 }
 
 /** The share of one of several workers. Every bucket belongs to one worker. */
@@ -116,8 +119,9 @@ export function choose(
       .map(({ bucket }) => weekOfS(bucket)),
   );
   /** Sums of the future were made before the clock was set back. */
-  const ageMs = ({ summedMs }: DirtyBucket) =>
+  const ageOf = (summedMs: number) =>
     summedMs > nowMs ? Number.POSITIVE_INFINITY : nowMs - summedMs;
+  const ageMs = ({ summedMs }: DirtyBucket) => ageOf(summedMs);
   const isPresent = (each: DirtyBucket) => each.span === 'hour' && endMsOf(each) > nowMs;
 
   /** The slices of the present hour that are this lane's, and the oldest time of their sums; null if there are none. */
@@ -129,6 +133,16 @@ export function choose(
     if (mine.length === 0) return null;
     return { part, summedMs: Math.min(...mine.map((slice) => each.slices?.get(slice) ?? 0)) };
   }
+
+  const isBusy = dirty.some((each) => {
+    if (!isPresent(each)) return false;
+    const { slices, bucket } = each;
+    const newest = slices === null ? null : partOf('newest', bucket, [...slices.keys()], nowMs);
+    const summed = newest?.map((slice) => slices?.get(slice) ?? 0) ?? [each.summedMs];
+    return summed.some(
+      (summedMs) => ageOf(summedMs) > (pace.busyAgeMs ?? Number.POSITIVE_INFINITY),
+    );
+  });
 
   const isDue = (each: DirtyBucket): boolean => {
     const isDetail = each.span === 'detail_hour' || each.span === 'detail_day';
@@ -150,7 +164,7 @@ export function choose(
         if (isEverythingDue) return true;
         const isOver = nowMs - endMsOf(each) >= pace.quietMs;
         const isFresh = Math.min(ageMs(each), nowMs - endMsOf(each)) < BUSY_RESTLESS_MS;
-        if (pace.isBusy === true && isFresh) return false;
+        if (isBusy && isFresh) return false;
         return isOver && (nowMs - each.changedMs >= pace.quietMs || ageMs(each) >= RESTLESS_MS);
       }
     }

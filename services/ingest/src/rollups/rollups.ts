@@ -25,6 +25,9 @@ const LOST_CHECK_INTERVAL_MS = 60_000;
 /** After a failure others get their turn before a bucket is tried again. */
 const POSTPONED_MS = 60_000;
 
+/** Sums are this part of their highest age right after a round, because they lack a change for two rounds. */
+const BUSY_SHARE = 1 / 2;
+
 const nameOf = (span: BucketSpan, bucket: number) => `${span} ${bucket}`;
 
 export interface Rollups extends Component {
@@ -66,17 +69,14 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   /** Ends of the wait of buckets that failed, by the clock of `performance`. */
   const postponed = new Map<string, number>();
   let lostCheckedAtMs = Number.NEGATIVE_INFINITY;
-  /** Time that the latest round of the present hour took. */
-  let presentTookMs = 0;
   let loops: Promise<unknown> | null = null;
 
   async function sumNext(lane: Lane): Promise<Group | null> {
     const { nowMs, buckets: dirty } = await buckets.dirty(lane);
     if (lane === 'others') report(nowMs, dirty);
     const summer = summers[lane];
-    // The sums of the present hour lack a change for two rounds.
-    const isBusy = 2 * presentTookMs > config.present_age_ms;
-    const pace = { lane, most: summer.most, quietMs: config.quiet_ms, isBusy };
+    const busyAgeMs = config.present_age_ms * BUSY_SHARE;
+    const pace = { lane, most: summer.most, quietMs: config.quiet_ms, busyAgeMs };
     const turn = lane === 'present' ? dirty : dirty.filter((bucket) => !isPostponed(bucket));
     const group = choose(turn, nowMs, pace, deps.share());
     if (group === null) return null;
@@ -151,7 +151,6 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
           `a round of sums failed and will be repeated: ${messageOf(error)}`,
         );
       }
-      if (lane === 'present') presentTookMs = tookMs;
     }
   }
 
@@ -159,8 +158,6 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     sumNext,
     sumAll,
     start() {
-      // Details wait for the first round, which shows how long one takes here.
-      presentTookMs = Number.POSITIVE_INFINITY;
       loops ??= Promise.all(LANES.map(loop));
     },
     async stop() {
