@@ -124,24 +124,24 @@ export function choose(
   const ageMs = ({ summedMs }: DirtyBucket) => ageOf(summedMs);
   const isPresent = (each: DirtyBucket) => each.span === 'hour' && endMsOf(each) > nowMs;
 
+  /** Times of the sums of the changed slices in a part of an hour. */
+  const summedIn = (part: SlicePart, { bucket, slices }: DirtyBucket): number[] =>
+    slices === null
+      ? []
+      : partOf(part, bucket, [...slices.keys()], nowMs).map((slice) => slices.get(slice) ?? 0);
+
   /** The slices of the present hour that are this lane's, and the oldest time of their sums; null if there are none. */
   function partOfPresent(each: DirtyBucket): { part: SlicePart; summedMs: number } | null {
-    if (pace.lane === 'all' || each.slices === null || !isPresent(each)) return null;
-    const part = PART_OF[pace.lane];
-    if (part === null) return null;
-    const mine = partOf(part, each.bucket, [...each.slices.keys()], nowMs);
-    if (mine.length === 0) return null;
-    return { part, summedMs: Math.min(...mine.map((slice) => each.slices?.get(slice) ?? 0)) };
+    const part = pace.lane === 'all' ? null : PART_OF[pace.lane];
+    if (part === null || !isPresent(each)) return null;
+    const summed = summedIn(part, each);
+    return summed.length === 0 ? null : { part, summedMs: Math.min(...summed) };
   }
 
-  const isBusy = dirty.some((each) => {
-    if (!isPresent(each)) return false;
-    const { slices, bucket } = each;
-    const newest = slices === null ? null : partOf('newest', bucket, [...slices.keys()], nowMs);
-    const summed = newest?.map((slice) => slices?.get(slice) ?? 0) ?? [each.summedMs];
-    return summed.some(
-      (summedMs) => ageOf(summedMs) > (pace.busyAgeMs ?? Number.POSITIVE_INFINITY),
-    );
+  const busyAgeMs = pace.busyAgeMs ?? Number.POSITIVE_INFINITY;
+  const isBusy = dirty.filter(isPresent).some((hour) => {
+    const summed = hour.slices === null ? [hour.summedMs] : summedIn('newest', hour);
+    return summed.some((summedMs) => ageOf(summedMs) > busyAgeMs);
   });
 
   const isDue = (each: DirtyBucket): boolean => {

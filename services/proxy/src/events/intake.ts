@@ -53,7 +53,7 @@ export class Intake {
   readonly #deps: IntakeDeps;
   readonly #writer = new FrameWriter();
   /** Events that are not encoded yet. */
-  #taken: EventParts[] = [];
+  readonly #taken: EventParts[] = [];
   /** Events that the disk refused, the oldest first. */
   readonly #waiting: Buffer[] = [];
   /** How many of the first ones are lent; null if nothing is. */
