@@ -107,6 +107,25 @@ describe.skipIf(!hasBrowser || !hasCurl)(
       await page.close();
     });
 
+    test('a key that is typed right after / or Ctrl K belongs into the field that they open', async () => {
+      const { page } = await openPage(browser);
+      await page.goto(`${site.api}/sessions?from=now-1h&to=now`);
+      await page.locator('table.sessions tbody tr').first().waitFor();
+      // A task of the page follows a key sooner than its next frame.
+      const focusAfter = (key: object) =>
+        page.evaluate<string>(`new Promise((resolve) => {
+          const next = new MessageChannel();
+          next.port2.onmessage = () => resolve(document.activeElement.tagName);
+          window.dispatchEvent(new KeyboardEvent('keydown', ${JSON.stringify(key)}));
+          next.port1.postMessage(null);
+        })`);
+      expect(await focusAfter({ key: '/' })).toBe('INPUT');
+      await page.keyboard.press('Escape');
+      await page.locator('.filters input').waitFor({ state: 'detached' });
+      expect(await focusAfter({ key: 'k', ctrlKey: true })).toBe('INPUT');
+      await page.close();
+    });
+
     test('the palette goes to a page by keyboard alone, and the focus moves to the page', async () => {
       const { page } = await openPage(browser);
       await page.goto(site.api);

@@ -151,7 +151,12 @@ async function query(url: string, database: string): Promise<(path: string) => P
 async function ask(shard: number, sql: string): Promise<string> {
   const server = shards[shard];
   if (server === undefined) throw new Error('no such shard');
-  const response = await fetch(server.url, { method: 'POST', body: sql });
+  const response = await fetch(server.url, {
+    method: 'POST',
+    body: sql,
+    // A server may close a connection that was idle just when it is taken again.
+    headers: { connection: 'close' },
+  });
   const text = await response.text();
   if (!response.ok) throw new Error(text);
   return text.trim();

@@ -1,7 +1,7 @@
 /** A field with a list of suggestions: arrows choose, Enter takes. */
 import type { RefObject } from 'preact';
 import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useLayoutEffect } from 'preact/hooks';
 
 export interface Option {
   readonly text: string;
@@ -28,7 +28,8 @@ export function Combobox(props: Props) {
   const { id, options, choosesFirst } = props;
   const none = choosesFirst ? 0 : -1;
   const at = useSignal(none);
-  useEffect(() => {
+  // Before the next key: it may choose.
+  useLayoutEffect(() => {
     at.value = none;
   }, [props.value]);
   const chosen = Math.min(at.value, options.length - 1);

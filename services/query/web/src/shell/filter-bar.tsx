@@ -1,6 +1,6 @@
 /** The filters of the page as chips, or as one text of the grammar: two views of the same address. */
 import { useSignal } from '@preact/signals';
-import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { showExact } from '../format/numbers.js';
 import { parse, typedTerm, unparse } from '../grammar/grammar.js';
 import type { Problem } from '../grammar/grammar.js';
@@ -30,7 +30,8 @@ export function FilterBar() {
     isText.value = true;
   };
   focusFilter.now = edit;
-  useEffect(() => {
+  // Before the next key: it belongs into the text.
+  useLayoutEffect(() => {
     if (isText.value) input.current?.focus();
   }, [isText.value]);
 

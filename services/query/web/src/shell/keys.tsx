@@ -1,6 +1,6 @@
 /** Keys of the whole page, and the list of them. A key that is typed into a field is text. */
 import { signal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { clearFilters } from '../state/filters.js';
 import { change, changeRange, isComparing, range } from '../state/location.js';
 import { shift } from '../state/range.js';
@@ -53,7 +53,7 @@ export function Keys() {
       window.removeEventListener('keydown', onKey);
     };
   }, []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (isListOpen.value) dialog.current?.showModal();
   }, [isListOpen.value]);
   const rows: readonly (readonly [string, string])[] = [

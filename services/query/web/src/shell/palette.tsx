@@ -1,6 +1,6 @@
 /** The palette: go to a page, or filter, by typing. */
 import { signal, useSignal } from '@preact/signals';
-import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { showExact } from '../format/numbers.js';
 import { parse, typedTerm } from '../grammar/grammar.js';
 import { FIELDS } from '../state/filters.js';
@@ -73,7 +73,8 @@ export function Palette() {
     text.value = next;
     suggestions.ask(typedTerm(next).term);
   };
-  useEffect(() => {
+  // Before the next key: it belongs into the text.
+  useLayoutEffect(() => {
     if (!isOpen) return;
     type('');
     dialog.current?.showModal();

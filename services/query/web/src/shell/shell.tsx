@@ -1,6 +1,6 @@
 import { computed, effect, signal } from '@preact/signals';
 import type { ComponentType } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { isSignedOut } from '../api/client.js';
 import { showDuration } from '../format/numbers.js';
 import { isOffline, isStale, lagMs, watchFreshness } from '../state/freshness.js';
@@ -87,7 +87,7 @@ export function Shell() {
   const current = shown.value;
   const isFirst = useRef(true);
   useEffect(watchFreshness, []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     // A new page is announced by its name: the focus moves there, as a reload would do.
     if (current === null) return;
     main.current?.focus({ preventScroll: true });

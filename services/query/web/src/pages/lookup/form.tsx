@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { showDuration } from '../../format/numbers.js';
 import { inputTime, momentsAt, withOffset } from '../../format/times.js';
 import { change, params, zone } from '../../state/location.js';
@@ -26,7 +26,7 @@ export function Understood() {
   const isZoneMissing = wall.value !== '' && chosenZone.value === '';
   const hasAddress = ADDRESSES.some((name) => values.value[name] !== '');
   const button = useRef<HTMLButtonElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     // The form is made again when the address changes. The focus stays on its button.
     if (hasAsked.now) button.current?.focus();
     hasAsked.now = false;
