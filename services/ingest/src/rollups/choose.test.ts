@@ -1,7 +1,7 @@
 import { loadConfig } from '@sockscope/runtime';
 import { describe, expect, it } from 'vitest';
 import type { DirtyBucket } from './buckets.js';
-import { ALL, areNewestOld, choose, pauseMs } from './choose.js';
+import { ALL, choose, pauseMs } from './choose.js';
 import type { Pace } from './choose.js';
 import { rollupsConfig } from './config.js';
 
@@ -11,9 +11,9 @@ const PACE: Pace = {
   lane: 'others',
   quietMs: 60_000,
   most: { hour: 24, day: 7, week: 4, detail_hour: 24, detail_day: 7 },
-  isBusy: false,
 };
 
+const PRESENT: Pace = { ...PACE, lane: 'present' };
 const DETAILS: Pace = { ...PACE, lane: 'details' };
 
 function dirty(
@@ -128,30 +128,29 @@ describe('the choice of the buckets that are summed next', () => {
     expect(detail('2026-03-04T10:00:00Z', 900_000, 0)).not.toBeNull();
   });
 
-  it('details wait for half an hour at most while the server is busy', () => {
-    const chosen = (bucket: DirtyBucket, pace = DETAILS) =>
-      choose([bucket], NOW_MS, { ...pace, isBusy: true }, ALL);
-    const due = (summedAgoMs: number) =>
-      chosen(dirty('detail_hour', '2026-03-04T09:00:00Z', summedAgoMs, 60_000));
-    expect(due(1_799_000)).toBeNull();
-    expect(due(1_800_000)).not.toBeNull();
+  it('details wait for half an hour at most while the sums of the last minutes are old, also if another worker makes them', () => {
+    const busyAgeMs = 12_000;
+    const chosen = (buckets: readonly DirtyBucket[], pace = DETAILS) =>
+      choose(buckets, NOW_MS, { ...pace, busyAgeMs }, { workers: 2, places: [1] });
+    const old = presentHour({ 2: 13_000, 3: 5_000 });
+    const due = (bucket: string, summedAgoMs: number) =>
+      chosen([old, dirty('detail_hour', bucket, summedAgoMs, 60_000)]);
+    const detail = dirty('detail_hour', '2026-03-04T09:00:00Z', 900_000, 60_000);
+    // The present hour is another worker's.
+    expect(chosen([presentHour({ 2: 13_000 })], PRESENT)).toBeNull();
+    expect(chosen([presentHour({ 2: 12_000, 3: 5_000 }), detail])).not.toBeNull();
+    expect(chosen([dirty('hour', '2026-03-04T12:00:00Z', 13_000), detail])).toBeNull();
+    // Earlier slices and earlier hours may be old.
+    const earlier = dirty('hour', '2026-03-04T11:00:00Z', 60_000);
+    expect(chosen([presentHour({ 0: 60_000, 3: 5_000 }), earlier, detail])).not.toBeNull();
+    expect(due('2026-03-04T09:00:00Z', 1_799_000)).toBeNull();
+    expect(due('2026-03-04T09:00:00Z', 1_800_000)).not.toBeNull();
     // Summed before the clock was set back.
-    expect(due(-3_600_000)).not.toBeNull();
+    expect(due('2026-03-04T09:00:00Z', -3_600_000)).not.toBeNull();
     // Never summed: it waits since its end.
-    expect(due(NOW_MS)).not.toBeNull();
-    expect(chosen(dirty('hour', '2026-03-04T09:00:00Z', 5_000), PACE)).not.toBeNull();
-  });
-
-  it('the server is busy while sums of the last minutes are old, and no others', () => {
-    const isBusy = (...buckets: readonly DirtyBucket[]) => areNewestOld(buckets, NOW_MS, 12_000);
-    expect(isBusy(presentHour({ 2: 13_000, 3: 5_000 }))).toBe(true);
-    expect(isBusy(presentHour({ 2: 12_000, 3: 5_000 }))).toBe(false);
-    // A change named no slice.
-    expect(isBusy(dirty('hour', '2026-03-04T12:00:00Z', 13_000))).toBe(true);
-    expect(isBusy(presentHour({ 0: 60_000, 3: 5_000 }))).toBe(false);
-    expect(isBusy(dirty('hour', '2026-03-04T11:00:00Z', 60_000))).toBe(false);
-    // Summed before the clock was set back.
-    expect(isBusy(presentHour({ 3: -3_600_000 }))).toBe(true);
+    expect(due('2026-03-04T09:00:00Z', NOW_MS)).not.toBeNull();
+    const hour = dirty('hour', '2026-03-04T09:00:00Z', 5_000);
+    expect(chosen([old, hour], PACE)).not.toBeNull();
   });
 
   it('hours of one day are summed together', () => {

@@ -39,8 +39,11 @@ export interface Pace {
   readonly quietMs: number;
   /** Buckets that are summed together at most. */
   readonly most: Readonly<Record<BucketSpan, number>>;
-  /** Whether details wait; see `areNewestOld`. */
-  readonly isBusy: boolean;
+  /**
+   * Details wait while the sums of the last minutes are older, whichever worker makes them: the server is busy. Not
+   * needed if everything is due.
+   */
+  readonly busyAgeMs?: number;
 }
 
 /** The share of one of several workers. Every bucket belongs to one worker. */
@@ -89,29 +92,6 @@ export function pauseMs(config: RollupsConfig, lane: Lane, tookMs: number): numb
 
 const endMsOf = ({ span, bucket }: DirtyBucket) => bucket * 1_000 + SPAN_MS[span];
 
-const isPresentHour = (each: DirtyBucket, nowMs: number) =>
-  each.span === 'hour' && endMsOf(each) > nowMs;
-
-/** Sums of the future were made before the clock was set back. */
-const ageOf = (summedMs: number, nowMs: number) =>
-  summedMs > nowMs ? Number.POSITIVE_INFINITY : nowMs - summedMs;
-
-/** Times of the sums of the changed slices in a part of an hour. */
-function summedIn(part: SlicePart, { bucket, slices }: DirtyBucket, nowMs: number): number[] {
-  if (slices === null) return [];
-  return partOf(part, bucket, [...slices.keys()], nowMs).map((slice) => slices.get(slice) ?? 0);
-}
-
-/** Whether sums of the last minutes are older than that, whichever worker makes them: the server is busy. */
-export function areNewestOld(dirty: readonly DirtyBucket[], nowMs: number, age: number): boolean {
-  return dirty
-    .filter((each) => isPresentHour(each, nowMs))
-    .some((hour) => {
-      const summed = hour.slices === null ? [hour.summedMs] : summedIn('newest', hour, nowMs);
-      return summed.some((summedMs) => ageOf(summedMs, nowMs) > age);
-    });
-}
-
 /**
  * Returns the due group with the oldest sums; null if none is due.
  *
@@ -138,16 +118,31 @@ export function choose(
       .filter(({ span }) => span === 'hour' || span === 'day')
       .map(({ bucket }) => weekOfS(bucket)),
   );
-  const ageMs = ({ summedMs }: DirtyBucket) => ageOf(summedMs, nowMs);
-  const isPresent = (each: DirtyBucket) => isPresentHour(each, nowMs);
+  /** Sums of the future were made before the clock was set back. */
+  const ageOf = (summedMs: number) =>
+    summedMs > nowMs ? Number.POSITIVE_INFINITY : nowMs - summedMs;
+  const ageMs = ({ summedMs }: DirtyBucket) => ageOf(summedMs);
+  const isPresent = (each: DirtyBucket) => each.span === 'hour' && endMsOf(each) > nowMs;
+
+  /** Times of the sums of the changed slices in a part of an hour. */
+  const summedIn = (part: SlicePart, { bucket, slices }: DirtyBucket): number[] =>
+    slices === null
+      ? []
+      : partOf(part, bucket, [...slices.keys()], nowMs).map((slice) => slices.get(slice) ?? 0);
 
   /** The slices of the present hour that are this lane's, and the oldest time of their sums; null if there are none. */
   function partOfPresent(each: DirtyBucket): { part: SlicePart; summedMs: number } | null {
     const part = pace.lane === 'all' ? null : PART_OF[pace.lane];
     if (part === null || !isPresent(each)) return null;
-    const summed = summedIn(part, each, nowMs);
+    const summed = summedIn(part, each);
     return summed.length === 0 ? null : { part, summedMs: Math.min(...summed) };
   }
+
+  const busyAgeMs = pace.busyAgeMs ?? Number.POSITIVE_INFINITY;
+  const isBusy = dirty.filter(isPresent).some((hour) => {
+    const summed = hour.slices === null ? [hour.summedMs] : summedIn('newest', hour);
+    return summed.some((summedMs) => ageOf(summedMs) > busyAgeMs);
+  });
 
   const isDue = (each: DirtyBucket): boolean => {
     const isDetail = each.span === 'detail_hour' || each.span === 'detail_day';
@@ -169,7 +164,7 @@ export function choose(
         if (isEverythingDue) return true;
         const isOver = nowMs - endMsOf(each) >= pace.quietMs;
         const isFresh = Math.min(ageMs(each), nowMs - endMsOf(each)) < BUSY_RESTLESS_MS;
-        if (pace.isBusy && isFresh) return false;
+        if (isBusy && isFresh) return false;
         return isOver && (nowMs - each.changedMs >= pace.quietMs || ageMs(each) >= RESTLESS_MS);
       }
     }

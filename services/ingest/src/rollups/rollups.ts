@@ -12,7 +12,7 @@ import { SPANS } from '@sockscope/schemas/sums';
 import type { BucketSpan } from '@sockscope/schemas/sums';
 import { changedHours } from './buckets.js';
 import type { DirtyBucket } from './buckets.js';
-import { areNewestOld, choose, LANES, pauseMs } from './choose.js';
+import { choose, LANES, pauseMs } from './choose.js';
 import type { Group, Lane, Share } from './choose.js';
 import type { RollupsConfig } from './config.js';
 import { createLostCheck } from './lost-check.js';
@@ -25,13 +25,11 @@ const LOST_CHECK_INTERVAL_MS = 60_000;
 /** After a failure others get their turn before a bucket is tried again. */
 const POSTPONED_MS = 60_000;
 
-/** Sums are this part of their highest age right after a round, because they lack a change for two rounds. */
-const BUSY_SHARE = 1 / 2;
 /**
- * The server counts as busy for this long after the sums of the last minutes were old. They are young now and then
- * even while a backlog is read, and details that begin then make them old for minutes.
+ * Right after a round, the sums of the last minutes are as old as the round took: on a busy server never younger than
+ * this part of their highest age. Elsewhere they are for seconds after each round, and details begin then.
  */
-const CALM_MS = 120_000;
+const BUSY_SHARE = 1 / 4;
 
 const nameOf = (span: BucketSpan, bucket: number) => `${span} ${bucket}`;
 
@@ -74,17 +72,14 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
   /** Ends of the wait of buckets that failed, by the clock of `performance`. */
   const postponed = new Map<string, number>();
   let lostCheckedAtMs = Number.NEGATIVE_INFINITY;
-  let busyAtMs = Number.NEGATIVE_INFINITY;
   let loops: Promise<unknown> | null = null;
 
   async function sumNext(lane: Lane): Promise<Group | null> {
     const { nowMs, buckets: dirty } = await buckets.dirty(lane);
     if (lane === 'others') report(nowMs, dirty);
     const summer = summers[lane];
-    const clockMs = performance.now();
-    if (areNewestOld(dirty, nowMs, config.present_age_ms * BUSY_SHARE)) busyAtMs = clockMs;
-    const isBusy = clockMs - busyAtMs < CALM_MS;
-    const pace = { lane, most: summer.most, quietMs: config.quiet_ms, isBusy };
+    const busyAgeMs = config.present_age_ms * BUSY_SHARE;
+    const pace = { lane, most: summer.most, quietMs: config.quiet_ms, busyAgeMs };
     const turn = lane === 'present' ? dirty : dirty.filter((bucket) => !isPostponed(bucket));
     const group = choose(turn, nowMs, pace, deps.share());
     if (group === null) return null;
@@ -113,12 +108,7 @@ export function createRollups(config: RollupsConfig, deps: RollupsDeps): Rollups
     for (;;) {
       const { nowMs, buckets: dirty } = await buckets.dirty('all');
       const left = dirty.filter(({ span, bucket }) => !summed.has(nameOf(span, bucket)));
-      const group = choose(left, nowMs, {
-        lane: 'all',
-        most: summer.most,
-        quietMs: 0,
-        isBusy: false,
-      });
+      const group = choose(left, nowMs, { lane: 'all', most: summer.most, quietMs: 0 });
       if (group === null) return;
       await summer.sum(group);
       for (const start of group.starts) summed.add(nameOf(group.span, start));
