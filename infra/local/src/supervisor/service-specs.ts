@@ -40,7 +40,10 @@ export function serviceSpecs(options: {
     niceness: name === 'proxy' ? 0 : config.local.niceness,
   });
   return {
-    ingest: spec('ingest', addresses.ingestOps, quickTakeover(deps.env)),
+    ingest: spec('ingest', addresses.ingestOps, {
+      ...quickTakeover(deps.env),
+      INGEST_ROLLUP_PRESENT_NICE: deps.env['INGEST_ROLLUP_PRESENT_NICE'] || presentNice(config),
+    }),
     query: spec('query', addresses.queryOps),
     proxy: spec('proxy', addresses.proxyOps, {
       PROXY_ACL_FILE: deps.env['PROXY_ACL_FILE'] || join(deps.root, 'infra', 'local', 'acl.yaml'),
@@ -52,6 +55,14 @@ export function serviceSpecs(options: {
       NODE_OPTIONS: deps.env['NODE_OPTIONS'] || '--max-semi-space-size=64',
     }),
   };
+}
+
+/** How much less nice than the other threads of ClickHouse those are that sum the newest slices. */
+const PRESENT_LESS_NICE = 5;
+
+/** The newest sums go before other work of ClickHouse, and never before the proxy. */
+function presentNice({ local }: LocalConfig): string {
+  return String(Math.max(0, local.niceness - PRESENT_LESS_NICE));
 }
 
 /**

@@ -4,7 +4,8 @@ import { z } from 'zod';
 /** Conditions to write a batch; the first that holds decides. They bound memory, because at most two batches exist. */
 export const pipelineConfig = z.object({
   batch_events: integer({ min: 1, max: 10_000_000 })
-    .default(64_000)
+    // With one more fetch it stays below 65,536, at which the columns of a batch would grow to twice the size.
+    .default(56_000)
     .meta({ env: 'INGEST_BATCH_EVENTS', description: 'events after which a batch is written' }),
   batch_bytes: byteSize({ min: 1024, max: 1024 ** 3 })
     .default(64 * 1024 ** 2)

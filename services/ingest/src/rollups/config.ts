@@ -42,6 +42,11 @@ export const rollupsConfig = z.object({
     description:
       'the same for the newest slices of the present hour: beside much other work, a statement gets as many cores as its threads win',
   }),
+  present_nice: integer({ min: -20, max: 19 }).default(-5).meta({
+    env: 'INGEST_ROLLUP_PRESENT_NICE',
+    description:
+      'niceness of these threads in the database (see nice(1)), so that they go before merges and other sums; 0 changes nothing. It has an effect if the server has CAP_SYS_NICE',
+  }),
   statement_ms: durationMs({ min: 1_000, max: 3_600_000 }).default(30_000).meta({
     env: 'INGEST_ROLLUP_TIMEOUT',
     description:

@@ -15,7 +15,7 @@ const FIRST = '2026-03-16 00:00:00.000000';
 const SECOND = '2026-03-16 00:00:01.000000';
 const OWN = '2026-03-16 00:00:02.000000';
 const COUNTED = 'toUnixTimestamp64Micro(computed_at) >=';
-const LIMITS = { threads: 1, statement_ms: 30_000, memory_bytes: 2 ** 30, priority: 1 };
+const LIMITS = { threads: 1, statement_ms: 30_000, memory_bytes: 2 ** 30, priority: 1, nice: 0 };
 const NOTHING = { sessions: false, traffic: false };
 const ALL = { sessions: true, traffic: true };
 

@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { clickhouseConfig, createClickHouse, int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
 import '@sockscope/runtime/testing';
@@ -6,7 +7,10 @@ import { z } from 'zod';
 import { isTooMuch, runStatement } from './statement.js';
 
 const WAIT = { timeout: 60_000, interval: 50 };
-const LIMITS = { threads: 1, statement_ms: 60_000, memory_bytes: 1024 ** 3, priority: 0 };
+const LIMITS = { threads: 1, statement_ms: 60_000, memory_bytes: 1024 ** 3, priority: 0, nice: 0 };
+
+/** See capabilities(7). */
+const CAP_SYS_NICE = 1n << 23n;
 
 /** Far more than a statement reads in a few seconds if it has to wait. */
 const MANY_ROWS = 10_000_000;
@@ -35,7 +39,46 @@ async function running(name: string): Promise<number> {
   return row?.statements ?? 0;
 }
 
+/** The niceness of each thread of the server. */
+function threadNiceness(): number[] {
+  const folder = `/proc/${inject('clickhousePid')}/task`;
+  return readdirSync(folder).flatMap((thread) => {
+    try {
+      // See proc(5): behind the name in brackets, niceness is the 17th field.
+      const [, fields = ''] = readFileSync(`${folder}/${thread}/stat`, 'utf8').split(') ');
+      return [Number(fields.split(' ')[16])];
+    } catch {
+      // It has ended.
+      return [];
+    }
+  });
+}
+
+/** Whether the server may raise the priority of a thread. */
+function mayRaise(): boolean {
+  const pid = inject('clickhousePid');
+  if (process.platform !== 'linux' || pid === 0) return false;
+  const [, capabilities = '0'] =
+    /^CapEff:\s*(\w+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+  return (BigInt(`0x${capabilities}`) & CAP_SYS_NICE) !== 0n;
+}
+
 describe('a statement of a round', () => {
+  it.skipIf(!mayRaise())('runs in threads of the niceness that it asks for', async () => {
+    const ending = new AbortController();
+    const nice = -7;
+    const ended = runStatement(
+      clickhouse,
+      { name: 'long', sql: longInsert('is urgent'), params: {} },
+      { ...LIMITS, nice },
+      ending.signal,
+    ).catch((error: unknown) => error);
+    await expect.poll(threadNiceness, WAIT).toContain(nice);
+    ending.abort();
+    await ended;
+    await expect.poll(threadNiceness, WAIT).not.toContain(nice);
+  });
+
   it('is ended by the server at its time limit, with an error that marks it as too much', async () => {
     const limits = { ...LIMITS, statement_ms: 1_000 };
     const ended = runStatement(

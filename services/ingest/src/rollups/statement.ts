@@ -15,6 +15,8 @@ export interface StatementLimits {
   readonly memory_bytes: number;
   /** Statements wait while the server runs one with a lower number (the setting `priority`). */
   readonly priority: number;
+  /** Niceness of its threads on the server; 0 changes nothing (the setting `os_thread_priority`). */
+  readonly nice: number;
 }
 
 /** The server ends the statement first, so that its error names the reason. */
@@ -92,6 +94,7 @@ export async function runStatement(
       settings: {
         max_threads: limits.threads,
         priority: limits.priority,
+        os_thread_priority: limits.nice,
         max_execution_time: limits.statement_ms / 1_000,
         max_memory_usage: limits.memory_bytes,
         max_bytes_before_external_group_by: Math.floor(limits.memory_bytes * GROUPS_SHARE),

@@ -126,7 +126,8 @@ export function createSummer(
   const longestMs = new Map<SumSpan, number>();
   const most = { ...TOGETHER };
   const threads = lane === 'present' ? config.present_threads : config.threads;
-  const usual = { ...config, threads, priority: priorityOf(lane) };
+  const nice = lane === 'present' ? config.present_nice : 0;
+  const usual = { ...config, threads, nice, priority: priorityOf(lane) };
   const patient = { ...usual, statement_ms: PATIENCE * config.statement_ms };
   /** Whether the statement that failed last had waited. */
   let hasWaited = false;
