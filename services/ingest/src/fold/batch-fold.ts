@@ -28,6 +28,7 @@ import type { Column } from '../tables/native/column.js';
 import { nativeBlock } from '../tables/native/block.js';
 import { NativeTable } from '../tables/native/table.js';
 import { ColumnSet, HashIndex } from './hash-index.js';
+import { isAssumed, rankOf, seqOf } from './rank.js';
 import { uuidText } from './uuid-text.js';
 
 /** The sessions of a batch, column by column: row i of each array is one session. */
@@ -141,7 +142,11 @@ export class BatchFold {
     this.#compareHeader(s.newest[session] as number, seqOf(s.rank[session] as number), event);
     if (event.seq < (s.firstSeq[session] as number)) s.firstSeq[session] = event.seq;
     const rank = rankOf(event);
-    if (rank > (s.rank[session] as number) || s.newest[session] === 0) {
+    const former = s.rank[session] as number;
+    if (s.newest[session] !== 0 && rank !== former) {
+      this.#addDoubt(session, rank > former ? (s.endedMs[session] as number) : event.endedAtMs);
+    }
+    if (rank > former || s.newest[session] === 0) {
       s.rank[session] = rank;
       s.endedMs[session] = event.endedAtMs;
       s.updatedMs[session] = event.occurredAtMs;
@@ -319,31 +324,15 @@ export class BatchFold {
 
   /**
    * Sessions that ended in another slice of ten minutes than they began in. An end that another process assumed is
-   * doubtful, because the proxy itself may still send events.
+   * doubtful, because the proxy itself may still send events. So is one that a newer event replaces: an earlier
+   * delivery may have stored it as certain, without that event.
    */
   #gatherEnds(): void {
     const s = this.#sessions.columns;
-    this.#endRows.clear();
     const certain: number[] = [];
     for (let i = 0; i < this.#sessions.length; i += 1) {
-      const startedMs = s.startedMs[i] as number;
-      const endedMs = s.endedMs[i] as number;
-      if (endedMs < 0 || floorTo(endedMs, SLICE_MS) === floorTo(startedMs, SLICE_MS)) continue;
-      if (!isAssumed(s.rank[i] as number)) {
-        certain.push(i);
-        continue;
-      }
-      const row = this.#endRows.add();
-      const { ended_at, started_at, session_id } = this.#endRows.columns;
-      ended_at.set(row, endedMs);
-      started_at.set(row, startedMs);
-      session_id.set(
-        row,
-        s.id0[i] as number,
-        s.id1[i] as number,
-        s.id2[i] as number,
-        s.id3[i] as number,
-      );
+      if (isAssumed(s.rank[i] as number)) this.#addDoubt(i, s.endedMs[i] as number);
+      else if (this.#isElsewhere(i, s.endedMs[i] as number)) certain.push(i);
     }
     const rows = this.#endedRows;
     rows.replace(certain.length);
@@ -352,6 +341,28 @@ export class BatchFold {
     for (const [row, i] of certain.entries()) {
       rows.columns.ended_at.set(row, s.endedMs[i] as number);
     }
+  }
+
+  /** Whether an end, if it is one, lies in another slice than the start. */
+  #isElsewhere(session: number, endedMs: number): boolean {
+    const startedMs = this.#sessions.columns.startedMs[session] as number;
+    return endedMs >= 0 && floorTo(endedMs, SLICE_MS) !== floorTo(startedMs, SLICE_MS);
+  }
+
+  #addDoubt(session: number, endedMs: number): void {
+    if (!this.#isElsewhere(session, endedMs)) return;
+    const s = this.#sessions.columns;
+    const row = this.#endRows.add();
+    const { ended_at, started_at, session_id } = this.#endRows.columns;
+    ended_at.set(row, endedMs);
+    started_at.set(row, s.startedMs[session] as number);
+    session_id.set(
+      row,
+      s.id0[session] as number,
+      s.id1[session] as number,
+      s.id2[session] as number,
+      s.id3[session] as number,
+    );
   }
 
   #gatherMinutes(): void {
@@ -368,19 +379,6 @@ export class BatchFold {
       rows.packets_received.set(i, m.packetsReceived[i] as number);
     }
   }
-}
-
-/** Orders the events of a session: `version` in its row. An assumed end gives way to an event of the same `seq`. */
-function rankOf({ seq, assumed }: EventView): number {
-  return seq * 2 - assumed;
-}
-
-function isAssumed(rank: number): boolean {
-  return rank % 2 === 1;
-}
-
-export function seqOf(rank: number): number {
-  return Math.ceil(rank / 2);
 }
 
 /** Sets the rows of these columns to the events [from[0], from[1] …]. */

@@ -1,5 +1,5 @@
-import { seqOf } from '../fold/batch-fold.js';
 import type { BatchSessions } from '../fold/batch-fold.js';
+import { seqOf } from '../fold/rank.js';
 import { LEARNED_BITS, LEARNED_FIELDS } from '../tables/columns.generated.js';
 import type { ComparedField } from '../tables/columns.generated.js';
 import { IdMap } from './id-map.js';

@@ -472,6 +472,33 @@ describe('rollups', () => {
     }
   });
 
+  it('count the last end of a session only, if both are delivered together after the first was stored', async () => {
+    const log = sessionLog({ random: seededRandom(17), startMs: BASE_MS, closed: true });
+    const first = log.at(-1);
+    if (first?.type !== 'SessionClosed') throw new Error('the log must end');
+    const [one, other] = [2, 4].map((hours, i) => {
+      const end = toTimestamp(BASE_MS + hours * HOUR_MS);
+      return {
+        ...first,
+        seq: first.seq + i,
+        occurred_at: end,
+        interval_start: end,
+        interval_end: end,
+        delta: zeroCounters(),
+        minute: zeroCounters(),
+        ended_at: end,
+        duration_ms: hours * HOUR_MS,
+      };
+    });
+    if (one === undefined || other === undefined) throw new Error('two ends are needed');
+    const begun = log.slice(0, -1);
+    // It died before it committed, so all of it is delivered again.
+    await storeBatch(clickhouse, [...begun, one], [newKeeper()]);
+    await storeBatch(clickhouse, [...begun, one, other], [newKeeper()]);
+    await settle(newRollups());
+    expect(await storedSums()).toEqual(plainSums([...begun, one, other]));
+  });
+
   it('read at most twice the rows that began or ended in an hour, though sessions last up to 30 days', async () => {
     // 20,000 sessions of the hour, as many of the 30 days before that end in it, and others besides.
     const [within, before, others] = [20_000, 20_000, 400_000];
