@@ -44,10 +44,10 @@ afterEach(async () => {
 
 const layout = () => ({ kind: 'single', database: bed.clickhouse.database }) as const;
 
-async function sumAll(): Promise<void> {
+async function sumAll(retention = NOTHING_EXPIRES): Promise<void> {
   await createRollups(loadConfig(ingestConfig, {}).rollups, {
     clickhouse: bed.clickhouse,
-    retention: NOTHING_EXPIRES,
+    retention,
     share: () => ALL,
     logger,
     metrics: createRollupMetrics(createRegistry('ingest')),
@@ -213,6 +213,68 @@ describe('a forgotten user', () => {
     await forget(person, { settled: () => Promise.resolve() });
     expect(await traces(value)).toEqual({});
     await bed.expectVerified();
+  });
+});
+
+describe('beside forget', () => {
+  it('a search for lost sessions brings nothing back that it has read before', async () => {
+    await fed();
+    const value = busiest();
+    const { clickhouse } = bed;
+    /** The tables of sessions, as a search stores into them. */
+    const stored = ['sessions_by_user', 'sessions_by_destination', 'sessions'];
+    let searches = 0;
+    const beside: ClickHouse = {
+      ...clickhouse,
+      async command(options) {
+        const isDeletion = options.sql.includes('`sessions` DELETE');
+        if (isDeletion && searches === 0) {
+          await clickhouse.command({
+            sql: `CREATE TABLE read ENGINE = Memory AS
+              SELECT * REPLACE ('failed' AS status, 'lost' AS close_reason, updated_at AS ended_at, version + 1 AS version)
+              FROM sessions FINAL WHERE user = {value:String}`,
+            params: { value },
+          });
+        }
+        await clickhouse.command(options);
+        if (!isDeletion || searches > 0) return;
+        searches += 1;
+        for (const table of stored)
+          await clickhouse.command({ sql: `INSERT INTO ${table} SELECT * FROM read` });
+        await clickhouse.command({ sql: 'DROP TABLE read SYNC' });
+      },
+    };
+    await forget({ kind: 'user', value }, { clickhouse: beside, settled: () => Promise.resolve() });
+    expect(searches).toBe(1);
+    expect(await traces(value)).toEqual({});
+    await bed.expectVerified();
+  });
+
+  it('a round leaves no sums of the person in hours whose sessions have expired', async () => {
+    await fed();
+    const value = busiest();
+    const { clickhouse } = bed;
+    const expired = { ...NOTHING_EXPIRES, sessions: 1_000, session_traffic_1m: 1_000 };
+    await clickhouse.command({
+      sql: `CREATE TABLE read ENGINE = Memory AS SELECT * REPLACE (now64(6) AS computed_at) FROM rollup_1h FINAL`,
+    });
+    await forget(
+      { kind: 'user', value },
+      {
+        settled: () => Promise.resolve(),
+        async sumAll() {
+          // It has read the former sums of its hours, and finishes now.
+          await clickhouse.command({ sql: 'INSERT INTO rollup_1h SELECT * FROM read' });
+          await clickhouse.command({
+            sql: `INSERT INTO ingest_rollup_buckets (span, bucket, writer, finished)
+              SELECT 'hour', bucket, generateUUIDv4(), max(computed_at) FROM read GROUP BY bucket`,
+          });
+          await clickhouse.command({ sql: 'DROP TABLE read SYNC' });
+          await sumAll(expired);
+        },
+      },
+    );
+    expect(await traces(value)).toEqual({});
   });
 });
 

@@ -8,8 +8,11 @@
  * 2. Rows are deleted, `sessions` last: the others are found through it.
  * 3. The hours are marked as changed and summed again. A mark before the deletion could be settled by a
  *    round that still read the rows.
- * 4. Sums with the person's key are deleted if their version is older than the deletion. A newer version
- *    was drawn before its rows were read, so it has none of the deleted rows.
+ * 4. Sums with the person's key are deleted: all of buckets that were over at the time of the decision, because
+ *    no session that is kept counts there. Of other buckets those whose version is older than the deletion: a newer
+ *    version was drawn before its rows were read, so it has none of the deleted rows.
+ * 5. All of this is repeated while rows are found. A search for lost sessions may have read some before they were
+ *    deleted, and stored them again.
  *
  * A run that ended early left the hours in the decision, so the next one marks them although their rows
  * are gone.
@@ -19,7 +22,7 @@ import { SockscopeError } from '@sockscope/runtime';
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse, SqlValue } from '@sockscope/runtime/clickhouse';
 import { toTimestamp } from '@sockscope/schemas';
-import { floorTo, HOUR_MS, keySql } from '@sockscope/schemas/sums';
+import { DAY_MS, floorTo, HOUR_MS, keySql, SLICE_MS, WEEK_MS } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { onCluster, storageTable } from '../migrations/layout.js';
 import type { Layout } from '../migrations/layout.js';
@@ -41,8 +44,16 @@ const TABLES = [
   'long_sessions',
   'sessions',
 ] as const;
-const ROLLUPS = ['rollup_10m', 'rollup_1h', 'rollup_1d', 'rollup_1w'] as const;
-const PAIRS = ['rollup_pairs_1h', 'rollup_pairs_1d'] as const;
+/** Tables of sums, with the length of their buckets in milliseconds. */
+const ROLLUPS = {
+  rollup_10m: SLICE_MS,
+  rollup_1h: HOUR_MS,
+  rollup_1d: DAY_MS,
+  rollup_1w: WEEK_MS,
+} as const;
+const PAIRS = { rollup_pairs_1h: HOUR_MS, rollup_pairs_1d: DAY_MS } as const;
+/** Something else than a search stores rows if they are found again and again: an ingest that cannot read decisions. */
+const PASSES_MAX = 5;
 /** End of a decision if the topic keeps events permanently: the year 2100. */
 const NEVER_MS = Date.UTC(2100, 0);
 /** Hours that one decision may change: 100 years. */
@@ -153,35 +164,54 @@ export async function forgetPerson(
     }
   };
   const isTheirs = conditionOf(person);
-  await remove(
-    'session_ends',
-    `(started_at, session_id) IN (
-      SELECT started_at, session_id FROM ${storageTable(layout, 'sessions')} WHERE ${isTheirs})`,
-    {},
-  );
-  for (const table of TABLES) await remove(table, isTheirs, {});
-  const removeSums = async (computedBeforeUs: number) => {
-    const isOlder = `bucket <= fromUnixTimestamp64Milli({through:Int64}, 'UTC')
-      AND computed_at < fromUnixTimestamp64Micro({before:Int64}, 'UTC')`;
-    const more = { before: computedBeforeUs };
-    for (const table of ROLLUPS) {
-      const key = `dimension = '${person.kind === 'user' ? 'user' : 'source'}' AND key = ${keyOf(person)}`;
-      await remove(table, `${key} AND ${isOlder}`, more);
-    }
-    if (person.kind !== 'user') return;
-    for (const table of PAIRS) await remove(table, `user = {value:String} AND ${isOlder}`, more);
+  const removeRows = async () => {
+    await remove(
+      'session_ends',
+      `(started_at, session_id) IN (
+        SELECT started_at, session_id FROM ${storageTable(layout, 'sessions')} WHERE ${isTheirs})`,
+      {},
+    );
+    for (const table of TABLES) await remove(table, isTheirs, {});
   };
-  // Before the marks: sums whose source has expired keep their figures, and these must not be the person's.
-  const deletedUs = (await serverTimeMs(clickhouse)) * 1_000 + 999;
-  await removeSums(deletedUs);
-
+  const removeSums = async (computedBeforeUs: number) => {
+    const removeFrom = async (tables: Readonly<Record<string, number>>, key: string) => {
+      for (const [table, lengthMs] of Object.entries(tables)) {
+        const isOld = `(bucket <= fromUnixTimestamp64Milli({through:Int64} - ${lengthMs}, 'UTC')
+          OR (bucket <= fromUnixTimestamp64Milli({through:Int64}, 'UTC')
+            AND computed_at < fromUnixTimestamp64Micro({before:Int64}, 'UTC')))`;
+        await remove(table, `${key} AND ${isOld}`, { before: computedBeforeUs });
+      }
+    };
+    const dimension = person.kind === 'user' ? 'user' : 'source';
+    await removeFrom(ROLLUPS, `dimension = '${dimension}' AND key = ${keyOf(person)}`);
+    if (person.kind === 'user') await removeFrom(PAIRS, 'user = {value:String}');
+  };
   const buckets = createBuckets(clickhouse, call);
-  for (let at = 0; at < hours.length; at += MARKED_AT_ONCE) {
-    await buckets.mark(changedHours(hours.slice(at, at + MARKED_AT_ONCE)));
+  const removeAll = async () => {
+    await removeRows();
+    // Before the marks: sums whose source has expired keep their figures, and these must not be the person's.
+    const deletedUs = (await serverTimeMs(clickhouse)) * 1_000 + 999;
+    await removeSums(deletedUs);
+    for (let at = 0; at < hours.length; at += MARKED_AT_ONCE) {
+      await buckets.mark(changedHours(hours.slice(at, at + MARKED_AT_ONCE)));
+    }
+    onProgress(`summing ${hours.length} hours again`);
+    await deps.sumAll();
+    await removeSums(deletedUs);
+  };
+  for (let passes = 1; ; passes += 1) {
+    await removeAll();
+    const back = await found(person, nowMs, config, clickhouse);
+    if (Object.values(back.rows).every((rows) => rows === 0)) break;
+    if (passes === PASSES_MAX) {
+      throw new ForgetError(
+        'forget_refused',
+        'rows are stored again and again. Check that every ingest is of this version and that its log has no warning of forgotten persons, then run forget again',
+      );
+    }
+    hours = [...new Set([...hours, ...back.hours])];
+    await store(false);
   }
-  onProgress(`summing ${hours.length} hours again`);
-  await deps.sumAll();
-  await removeSums(deletedUs);
   await store(true);
   return { ...late, hours };
 }
