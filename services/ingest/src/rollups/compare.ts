@@ -1,7 +1,7 @@
 /** Compares the sums with a recomputation, and marks the ones to make again. */
 import { int64 } from '@sockscope/runtime/clickhouse';
 import type { ClickHouse } from '@sockscope/runtime/clickhouse';
-import { BUCKETS_TABLE, SLICE_MS, SPAN_MS } from '@sockscope/schemas/sums';
+import { BUCKETS_TABLE, SHARED_SNAPSHOT, SLICE_MS, SPAN_MS } from '@sockscope/schemas/sums';
 import type { BucketSpan } from '@sockscope/schemas/sums';
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
@@ -94,7 +94,11 @@ export async function findRollupDifferences(
         to: Math.max(...starts) + lengthMs / 1_000,
       },
       row: z.object({ differences: int64 }),
-      settings: { prefer_column_name_to_alias: 1, distributed_product_mode: 'local' },
+      settings: {
+        prefer_column_name_to_alias: 1,
+        distributed_product_mode: 'local',
+        ...SHARED_SNAPSHOT,
+      },
       timeoutMs,
     });
     const rows = row?.differences ?? 0;

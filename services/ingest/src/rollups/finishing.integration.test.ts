@@ -4,7 +4,9 @@ import { BUCKETS_TABLE } from '@sockscope/schemas/sums';
 import '@sockscope/runtime/testing';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { z } from 'zod';
-import { createTestTables } from '../testing/fold-into-tables.js';
+import { createTestTables, NOTHING_EXPIRES } from '../testing/fold-into-tables.js';
+import { findRollupDifferences } from './compare.js';
+import { weekOfS } from './expiry.js';
 import { insertSketches, insertSums, TARGETS, WHOLE } from './sql.js';
 import { runStatement } from './statement.js';
 
@@ -107,4 +109,39 @@ describe('the statement of a round', () => {
       expect(rows).toEqual([{ sum: SESSIONS }]);
     },
   );
+});
+
+it('a comparison finds no difference if a round of what it reads finishes meanwhile', async () => {
+  await finishHour(FIRST);
+  const day = `toDateTime(${DAY_S}, 'UTC')`;
+  await clickhouse.command({
+    sql: `INSERT INTO rollup_1d (bucket, dimension, key, sessions_started, computed_at)
+      SELECT ${day}, 'total', '', ${SESSIONS}, '${FIRST}'`,
+  });
+  let slowed = 0;
+  const slow: ClickHouse = {
+    ...clickhouse,
+    async query(options) {
+      if (!options.sql.includes(COUNTED)) return clickhouse.query(options);
+      slowed += 1;
+      const sql = options.sql.replaceAll(COUNTED, `(SELECT sleep(2)) = 0 AND ${COUNTED}`);
+      const answer = clickhouse.query({ ...options, sql });
+      await clickhouse.query({
+        sql: 'SELECT sleep(0.5) AS slept',
+        row: z.object({ slept: z.number() }),
+      });
+      await finishHour(SECOND);
+      return answer;
+    },
+  };
+  // Only the day is compared.
+  const dirty = new Set([
+    `hour ${HOUR_S}`,
+    `detail_hour ${HOUR_S}`,
+    `detail_day ${DAY_S}`,
+    `week ${weekOfS(DAY_S)}`,
+  ]);
+  const options = { retention: NOTHING_EXPIRES, dirty, timeoutMs: 60_000 };
+  expect(await findRollupDifferences(slow, [HOUR_S], options)).toEqual([]);
+  expect(slowed).toBe(1);
 });

@@ -425,8 +425,11 @@ SELECT bucket, ${keys}, ${values}, ${version} FROM (${compared(target, part, exp
 /** The number of wrong rows of some buckets. */
 export function countDifferences(target: Target, expired: Expired): string {
   const differ = SUM_NAMES.map((name) => `${name}_new != ${name}_old`).join(' OR ');
-  return `SELECT count() AS differences FROM (${compared(target, WHOLE, expired)}
-HAVING ${differ})`;
+  return `SELECT count() AS differences FROM (
+SELECT toDateTime(0, 'UTC') AS bucket ${FINISHED_FIRST}
+UNION ALL
+SELECT bucket FROM (${compared(target, WHOLE, expired)}
+HAVING ${differ}))`;
 }
 
 const SKETCHES = 'sessions, duration_sketch, users_sketch, destinations_sketch, sources_sketch';

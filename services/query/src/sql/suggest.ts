@@ -1,5 +1,5 @@
 import type { Dimension } from '@sockscope/schemas/sums';
-import { countedSql, keySql, sessionsSql } from '@sockscope/schemas/sums';
+import { countedSql, FINISHED_FIRST, keySql, sessionsSql } from '@sockscope/schemas/sums';
 import { z } from 'zod';
 import { int64 } from './columns.js';
 import { FINAL_SETTINGS } from './expressions.js';
@@ -46,12 +46,17 @@ export function suggestQuery(of: Suggest, days: number): Query<typeof suggestion
   const begins = starts.map((_, i) => `startsWith(key, {start_${i}:String})`).join(' OR ');
   return {
     name: 'suggest',
-    sql: `SELECT key AS value, sum(${sessionsSql(of.dimension)}) AS sessions
-      FROM rollup_1d FINAL
-      PREWHERE dimension = {dimension:String} AND ${LATELY_SQL}
-        AND indexHint(${begins})
-        AND key != '' AND startsWith(lowerUTF8(key), lowerUTF8({prefix:String}))
-      WHERE ${countedSql('day', LATELY_SQL)}
+    sql: `SELECT key AS value, sum(n) AS sessions
+      FROM (
+        SELECT '' AS key, toUInt64(0) AS n ${FINISHED_FIRST}
+        UNION ALL
+        SELECT key, ${sessionsSql(of.dimension)} AS n
+        FROM rollup_1d FINAL
+        PREWHERE dimension = {dimension:String} AND ${LATELY_SQL}
+          AND indexHint(${begins})
+          AND key != '' AND startsWith(lowerUTF8(key), lowerUTF8({prefix:String}))
+        WHERE ${countedSql('day', LATELY_SQL)}
+      )
       GROUP BY key HAVING sessions > 0
       ORDER BY sessions DESC, key LIMIT {limit:UInt32}`,
     params: {

@@ -67,14 +67,16 @@ function finishing(clickhouse: ClickHouse): ClickHouse {
   };
 }
 
+const rangeFrom = (hours: number) => `from=${FROM_MS + hours * 3_600_000}&to=${FROM_MS + DAY_MS}`;
+
 it.each([
-  ['by one dimension', 'top/users?limit=10', 0],
-  ['by user and destination', 'flows?limit=10', 0],
-  ['of whole hours', 'top/statuses?limit=10', 2],
-  ['with sketches', 'stats?', 1],
-])('sums %s are not empty while a round of theirs finishes', async (_, path, hours) => {
-  const from = FROM_MS + hours * 3_600_000;
-  const url = `/api/v1/${path}&from=${from}&to=${FROM_MS + DAY_MS}`;
+  ['by one dimension', `top/users?limit=10&${rangeFrom(0)}`],
+  ['by user and destination', `flows?limit=10&${rangeFrom(0)}`],
+  ['of whole hours', `top/statuses?limit=10&${rangeFrom(2)}`],
+  ['with sketches', `stats?${rangeFrom(1)}`],
+  ['for suggestions', 'suggest/user?prefix=user'],
+])('sums %s are not empty while a round of theirs finishes', async (_, path) => {
+  const url = `/api/v1/${path}`;
   const ask = async (clickhouse: ClickHouse) => {
     const api = await createTestApp(clickhouse, { now: () => NOW_MS });
     const answer = await api.get<Record<string, unknown>>(url);
