@@ -88,10 +88,10 @@ async function listen(timeoutMs: number): Promise<void> {
 }
 
 /** Requests an export and reads nothing. */
-function asks(): Socket {
+function asks(version = '1.1'): Socket {
   const client = connect(port, '127.0.0.1');
   client.on('error', () => undefined);
-  client.write(`GET /export HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
+  client.write(`GET /export HTTP/${version}\r\nHost: 127.0.0.1\r\n\r\n`);
   client.pause();
   clients.push(client);
   return client;
@@ -124,6 +124,18 @@ describe('an export', () => {
     await vi.waitFor(() => {
       expect(outcomes).toEqual(['started', 'failed', 'started', 'failed']);
     }, WAIT);
+  });
+
+  it('that is broken off is taken for whole by no client, of HTTP/1.0 neither', async () => {
+    await listen(300);
+    const client = asks('1.0');
+    const broken = once(client, 'end').then(
+      () => 'ended',
+      (error: unknown) => (error as { readonly code?: unknown }).code,
+    );
+    client.resume();
+    expect(await broken).toBe('ECONNRESET');
+    expect(outcomes).toEqual(['started', 'failed']);
   });
 
   it('gives its place back if the client left while the beginning was written down', async () => {

@@ -83,7 +83,7 @@ async function send(
     details: parametersOf(context),
   });
   const ended = deps.running.add(() => {
-    context.reply.raw.destroy();
+    cutOff(context.reply.raw);
   });
   const sent = createCounter(of.format);
   const end = deps.metrics.duration.startTimer({ query: statement.name });
@@ -101,12 +101,18 @@ async function send(
       throw await tooMuchOf(error, statement, { ...deps, ...limits, nowMs: context.nowMs });
     }
     deps.logger.warn({ err: error, export: of.name }, 'export failed in the middle');
-    context.reply.raw.destroy();
+    cutOff(context.reply.raw);
   } finally {
     end();
     await writeEnd({ outcome, rows: sent.rows(), bytes: sent.bytes() });
     ended();
   }
+}
+
+/** In HTTP/1.0, which reverse proxies speak, the end of a connection ends the answer: only a reset shows that it is a part. */
+function cutOff(raw: ServerResponse): void {
+  raw.socket?.resetAndDestroy();
+  raw.destroy();
 }
 
 interface Counter {
