@@ -39,6 +39,11 @@ export function networkOf(remoteIp: string): string {
   return ip.bits === 32 ? formatIp(ip) : `${ip.words.slice(0, 2).join(':')}/64`;
 }
 
+/** The key or token in a header; undefined for other schemes, which a reverse proxy may ask for and pass on. */
+export function bearerOf(authorization: string | undefined): string | undefined {
+  return /^Bearer ([^\s]+)$/i.exec(authorization ?? '')?.[1];
+}
+
 export function createAuthenticator(
   config: AuthConfig,
   deps: {
@@ -54,11 +59,11 @@ export function createAuthenticator(
   const takesKeys = config.methods.includes('api_keys');
   const takesTokens = config.methods.includes('jwt');
 
-  /** Whether the next wrong key from this address counts as a guess, because many came before. */
-  function isSuspect(network: string): boolean {
+  /** The network itself if its next wrong key counts as a guess, because many came before; else null. */
+  function suspectOf(network: string): string | null {
     const known = failures.get(network);
-    if (known === undefined || deps.now() - known.sinceMs >= FAILURE_WINDOW_MS) return false;
-    return known.count >= FAILURES_MAX;
+    if (known === undefined || deps.now() - known.sinceMs >= FAILURE_WINDOW_MS) return null;
+    return known.count >= FAILURES_MAX ? network : null;
   }
 
   function countFailure(network: string): void {
@@ -69,7 +74,10 @@ export function createAuthenticator(
     } else known.count += 1;
   }
 
-  async function principalOf(credential: string, suspect: boolean): Promise<Principal | null> {
+  async function principalOf(
+    credential: string,
+    suspect: string | null,
+  ): Promise<Principal | null> {
     if (credential.length > CREDENTIAL_CHARS_MAX) return null;
     if (credential.startsWith(KEY_PREFIX)) {
       return takesKeys ? deps.keys.principalOf(credential, suspect) : null;
@@ -77,28 +85,30 @@ export function createAuthenticator(
     return takesTokens ? deps.tokens.principalOf(credential) : null;
   }
 
-  async function sessionPrincipal(token: string, suspect: boolean): Promise<Principal | null> {
+  async function sessionPrincipal(
+    token: string,
+    suspect: string | null,
+  ): Promise<Principal | null> {
     return deps.webSessions.principalOf(token, suspect);
   }
 
   return {
     async authenticate(credentials) {
       if (config.methods.length === 0) return LOCAL;
-      const credential =
-        credentials.apiKey ?? /^Bearer ([^\s]+)$/i.exec(credentials.authorization ?? '')?.[1];
+      const credential = credentials.apiKey ?? bearerOf(credentials.authorization);
       const { session } = credentials;
       if (credential === undefined && session === undefined) {
         throw new ProblemError('unauthenticated', 'send Authorization: Bearer <key or token>');
       }
       const network = networkOf(credentials.remoteIp);
-      const suspect = isSuspect(network);
+      const suspect = suspectOf(network);
       const principal =
         credential === undefined
           ? await sessionPrincipal(session ?? '', suspect)
           : await principalOf(credential, suspect);
       if (principal !== null) return principal;
       countFailure(network);
-      if (suspect) {
+      if (suspect !== null) {
         throw new ProblemError(
           'too-many-requests',
           'too many wrong keys or tokens from this address, including this one',

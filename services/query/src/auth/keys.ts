@@ -19,10 +19,11 @@ export interface KeyStore {
   /**
    * The principal of this key; null if it is unknown, wrong, expired or revoked.
    *
-   * @param suspect whether it may be a guess, one of many: then looking it up waits for a place.
+   * @param suspect the network that it came from if it may be a guess, one of many: then looking it up waits for a
+   *   place, of which each network has a share; else null.
    * @throws ProblemError overloaded if too many such wait.
    */
-  principalOf(key: string, suspect: boolean): Promise<Principal | null>;
+  principalOf(key: string, suspect: string | null): Promise<Principal | null>;
   /** The principal of the key with this id; null if it is unknown, expired or revoked. */
   principalOfId(keyId: string): Promise<Principal | null>;
 }
@@ -42,7 +43,7 @@ export function createKeyStore(deps: {
 }): KeyStore {
   const remembered = new LRUCache<string, Known>({ max: KEYS_REMEMBERED_MAX });
 
-  async function rowOf(keyId: string, suspect: boolean): Promise<ApiKeyRow | null> {
+  async function rowOf(keyId: string, suspect: string | null): Promise<ApiKeyRow | null> {
     const known = remembered.get(keyId);
     const ageMs = known === undefined ? Infinity : deps.now() - known.atMs;
     if (known !== undefined && ageMs < KEY_REUSE_MS) return known.row;
@@ -50,7 +51,9 @@ export function createKeyStore(deps: {
       // One for each, never fired: waiters of a shared one would accumulate on it.
       const { signal } = new AbortController();
       const ask = () => deps.store.ask(apiKeyQuery(keyId), { signal });
-      const [row = null] = await (suspect ? deps.suspects.pass({ signal }, ask) : ask());
+      const [row = null] = await (suspect === null
+        ? ask()
+        : deps.suspects.pass({ signal, share: suspect }, ask));
       remembered.set(keyId, { row, atMs: deps.now() });
       return row;
     } catch (error) {
@@ -75,7 +78,7 @@ export function createKeyStore(deps: {
   }
 
   return {
-    principalOfId: async (keyId) => principalOfRow(await rowOf(keyId, false)),
+    principalOfId: async (keyId) => principalOfRow(await rowOf(keyId, null)),
     async principalOf(key, suspect) {
       const keyId = keyIdOf(key);
       if (keyId === null) return null;

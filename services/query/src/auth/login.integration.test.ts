@@ -84,6 +84,12 @@ describe('a browser that signs in with a key', () => {
     expect(stored).toEqual({ tokens: 0 });
   });
 
+  it('is signed in behind a reverse proxy that asks for a password of its own', async () => {
+    const headers = { cookie: await signIn(), authorization: 'Basic YWxpY2U6c2VjcmV0' };
+    const me = await api.app.inject({ url: '/api/v1/me', headers });
+    expect(me.json<Me>()).toMatchObject({ kind: 'key', signed_in: true });
+  });
+
   it('keeps none of the sessions that its cookie named before', async () => {
     const planted = await signIn();
     const own = await signIn({ cookie: planted });

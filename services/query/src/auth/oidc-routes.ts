@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { invalidParameters, ProblemError } from '../problems/problem.js';
-import type { Gate } from '../store/gate.js';
+import type { Gate, Visitor } from '../store/gate.js';
+import { networkOf } from './authenticator.js';
 import type { Cookies } from './cookie.js';
 import type { OidcClient } from './oidc.js';
 import type { SignIns } from './sign-ins.js';
@@ -39,7 +40,7 @@ export function serveOidc(app: FastifyInstance, deps: OidcDeps): void {
           { parameter: 'return_to', message: 'must be a path of this service' },
         ]);
       }
-      const { url, state } = await suspects.pass(request, () => oidc.begin());
+      const { url, state } = await suspects.pass(suspectOf(request), () => oidc.begin());
       const kept = Buffer.from(JSON.stringify({ ...state, return_to })).toString('base64url');
       return redirected(reply.header('set-cookie', cookies.pending.keep(kept)), url);
     },
@@ -55,7 +56,7 @@ export function serveOidc(app: FastifyInstance, deps: OidcDeps): void {
         throw new ProblemError('unauthenticated', 'no sign-in was begun here; begin it again');
       }
       const { return_to, ...state } = begun;
-      const { account, idToken } = await suspects.pass(request, () =>
+      const { account, idToken } = await suspects.pass(suspectOf(request), () =>
         oidc.finish(parametersOf(request), state),
       );
       const token = await signIns.asAccount(request, account, idToken);
@@ -63,6 +64,11 @@ export function serveOidc(app: FastifyInstance, deps: OidcDeps): void {
       return redirected(reply, return_to);
     },
   );
+}
+
+/** An unknown caller: its network has a share of the places. */
+function suspectOf({ signal, arrivedMs, ip }: FastifyRequest): Visitor {
+  return { signal, arrivedMs, share: networkOf(ip) };
 }
 
 function redirected(reply: FastifyReply, url: string): FastifyReply {

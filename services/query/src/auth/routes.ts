@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { serve } from '../http/question.js';
 import type { QuestionDeps } from '../http/question.js';
 import { ProblemError } from '../problems/problem.js';
+import { bearerOf } from './authenticator.js';
 import type { Authenticator } from './authenticator.js';
 import { keyIdOf } from './api-key.js';
 import type { Cookies } from './cookie.js';
@@ -41,7 +42,7 @@ export function serveAccount(app: FastifyInstance, deps: QuestionDeps & AccountD
       scopes: [...principal.scopes],
       users: principal.users === null ? null : [...principal.users],
       signed_in:
-        request.headers.authorization === undefined &&
+        bearerOf(request.headers.authorization) === undefined &&
         request.headers['x-api-key'] === undefined &&
         cookies.session.read(request.headers.cookie) !== undefined &&
         principal.kind !== 'local',

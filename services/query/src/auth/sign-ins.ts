@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import type { AuditLog } from '../audit/log.js';
+import { networkOf } from './authenticator.js';
 import type { Cookies } from './cookie.js';
 import type { Account } from './oidc.js';
 import type { Principal } from './principal.js';
@@ -62,7 +63,7 @@ export function createSignIns(deps: {
     async end(request) {
       const token = cookies.session.read(request.headers.cookie);
       if (token === undefined) return undefined;
-      const principal = await webSessions.principalOf(token, true);
+      const principal = await webSessions.principalOf(token, networkOf(request.ip));
       if (principal === null) return undefined;
       const idToken = await webSessions.idTokenOf(token);
       await audit.around(actionOf('logout', principal, request), () => webSessions.end(token));

@@ -38,8 +38,12 @@ export interface WebSessions {
   find(id: string, asking: Asking): Promise<LiveSession | null>;
   /** Ends it, as `end` does. */
   endById(id: string, asking: Asking): Promise<void>;
-  /** The principal of this token; null if it is unknown or has ended, or its key has ended. */
-  principalOf(token: string, suspect: boolean): Promise<Principal | null>;
+  /**
+   * The principal of this token; null if it is unknown or has ended, or its key has ended.
+   *
+   * @param suspect as for keys.
+   */
+  principalOf(token: string, suspect: string | null): Promise<Principal | null>;
 }
 
 export interface LiveSession {
@@ -93,7 +97,7 @@ export function createWebSessions(deps: {
     remembered.set(row.token_hash, { row, atMs: now() });
   }
 
-  async function rowOf(token: string, suspect: boolean): Promise<WebSessionRow | null> {
+  async function rowOf(token: string, suspect: string | null): Promise<WebSessionRow | null> {
     if (!TOKEN.test(token)) return null;
     const hash = hashOf(token);
     const known = remembered.get(hash);
@@ -102,7 +106,9 @@ export function createWebSessions(deps: {
     try {
       const { signal } = new AbortController();
       const ask = () => store.ask(webSessionQuery(hash), { signal });
-      const [row = null] = await (suspect ? deps.suspects.pass({ signal }, ask) : ask());
+      const [row = null] = await (suspect === null
+        ? ask()
+        : deps.suspects.pass({ signal, share: suspect }, ask));
       remembered.set(hash, { row, atMs: now() });
       return row;
     } catch (error) {
@@ -159,11 +165,11 @@ export function createWebSessions(deps: {
         sealed_id_token: idToken === null ? '' : seal(idToken, token),
       })),
     async idTokenOf(token) {
-      const row = await rowOf(token, false);
+      const row = await rowOf(token, null);
       return row === null ? null : unseal(row.sealed_id_token, token);
     },
     async end(token) {
-      await end(await rowOf(token, false));
+      await end(await rowOf(token, null));
     },
     async live(asking) {
       const rows = await store.ask(liveWebSessionsQuery(now(), SIGN_INS_MAX + 1), asking);

@@ -55,7 +55,7 @@ const refusalOf = (detail: string) =>
   new ProblemError('overloaded', detail, { retryAfterSeconds: 1 });
 // Made once: the stack of an error would be a tenth of a refusal's cost.
 const FULL = refusalOf('too many requests wait already');
-const FULL_FOR_SHARE = refusalOf('too many requests of this key or token wait already');
+const FULL_FOR_SHARE = refusalOf('too many requests of this key, token or address wait already');
 const BUSY = refusalOf('the service is busy; try again later');
 
 /** The pace of the line is measured over this time, and over at least this number of requests. */
