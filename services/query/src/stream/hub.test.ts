@@ -16,9 +16,12 @@ let stored: { seq: number; ingested_at: string; session_id: string; type: string
 let nowMs = BEGIN_MS;
 let hub: Hub;
 
+let isAway = false;
+
 const store: Store = {
   askWithin: async () => null,
   async ask(query: Query) {
+    if (isAway) throw new Error('the database is away');
     if (query.name === 'clock') return [{ now: new Date(nowMs).toISOString() }] as never;
     const { since, after_seq } = query.params as { since: number; after_seq?: number };
     return stored.filter(
@@ -60,6 +63,7 @@ function listener(): Heard {
 
 function start(): void {
   stored = [];
+  isAway = false;
   nowMs = BEGIN_MS;
   const registry = createRegistry('query');
   hub = createHub(
@@ -124,5 +128,13 @@ describe('the hub of the live stream', () => {
     let back = null;
     for (let ms = 10; back === null && ms < 5_000; ms *= 2) back = await comeBack(ms);
     expect(back?.given).toEqual(back?.missed);
+  });
+
+  it('refuses a client at once if the database cannot be asked, and takes it when it can', async () => {
+    start();
+    isAway = true;
+    await expect(hub.join(listener(), null)).rejects.toThrow('the database is away');
+    isAway = false;
+    await hub.join(listener(), null);
   });
 });

@@ -70,7 +70,8 @@ export function createHub(
   let more: StoredPosition | null = null;
   let polling: Promise<void> | null = null;
   let wake: () => void = () => undefined;
-  const waitingToBegin = new Set<() => void>();
+  /** Clients that wait for the polls to begin; an error ends their wait. */
+  const waitingToBegin = new Set<(error?: unknown) => void>();
 
   async function databaseNow(): Promise<number> {
     const [row] = await store.ask(clockQuery(), ending);
@@ -175,6 +176,8 @@ export function createHub(
         await round();
       } catch (error) {
         if (ending.signal.aborted) return;
+        for (const tell of waitingToBegin) tell(error);
+        waitingToBegin.clear();
         const heldBack = complaints.pass();
         if (heldBack !== null)
           logger.warn({ err: error, held_back: heldBack }, 'stream poll failed');
@@ -193,9 +196,10 @@ export function createHub(
           new ProblemError('store-unavailable', 'try again shortly', { retryAfterSeconds: 2 }),
         );
       }, BEGIN_MAX_MS);
-      const tell = () => {
+      const tell = (error?: unknown) => {
         clearTimeout(timer);
-        resolve();
+        if (error === undefined) resolve();
+        else reject(error as Error);
       };
       waitingToBegin.add(tell);
     });
