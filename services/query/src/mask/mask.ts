@@ -2,6 +2,7 @@ import { createHash, createHmac } from 'node:crypto';
 import { ANONYMOUS_USER } from '@sockscope/schemas';
 import { plainAddressSql } from '@sockscope/schemas/sums';
 import ipaddr from 'ipaddr.js';
+import { LRUCache } from 'lru-cache';
 import { mapped, MAPPED_BITS, parsedAddress } from '../filters/addresses.js';
 import type { SqlParams } from '../sql/query.js';
 import type { MaskConfig } from './config.js';
@@ -34,6 +35,7 @@ const USER_PREFIX = 'u_';
 const ADDRESS_PREFIX = 'ip_';
 /** 64 bits: two of a million names share a token once in 10^7 deployments. */
 const TOKEN_HEX = 16;
+const REMEMBERED_MAX = 50_000;
 /** Prefixes that are shown: a network, not a machine. */
 export const SHOWN_BITS = { ipv4: 24, ipv6: 48 } as const;
 
@@ -66,20 +68,20 @@ export function createMask(config: MaskConfig): Mask {
   return {
     users: config.users,
     addresses: config.addresses,
-    user: (name) =>
-      config.users === 'none' || name === ANONYMOUS_USER
-        ? name
-        : `${USER_PREFIX}${hmac('user:', name)}`,
-    address(ip) {
-      switch (config.addresses) {
-        case 'none':
-          return ip;
-        case 'truncate':
-          return truncateAddress(ip);
-        case 'hmac':
-          return `${ADDRESS_PREFIX}${hmac('address:', ip)}`;
-      }
-    },
+    user:
+      config.users === 'none'
+        ? (name) => name
+        : madeOnce((name) =>
+            name === ANONYMOUS_USER ? name : `${USER_PREFIX}${hmac('user:', name)}`,
+          ),
+    address:
+      config.addresses === 'none'
+        ? (ip) => ip
+        : madeOnce((ip) =>
+            config.addresses === 'truncate'
+              ? truncateAddress(ip)
+              : `${ADDRESS_PREFIX}${hmac('address:', ip)}`,
+          ),
     userSql: (expression) =>
       config.users === 'none'
         ? expression
@@ -100,6 +102,19 @@ export function createMask(config: MaskConfig): Mask {
       config.users === 'hmac' || config.addresses === 'hmac'
         ? { mask_outer: pads.outer, mask_inner: pads.inner }
         : {},
+  };
+}
+
+/** Remembers replacements: one takes microseconds, and the live view needs that of every open session each second. */
+function madeOnce(make: (text: string) => string): (text: string) => string {
+  const made = new LRUCache<string, string>({ max: REMEMBERED_MAX });
+  return (text) => {
+    let replacement = made.get(text);
+    if (replacement === undefined) {
+      replacement = make(text);
+      made.set(text, replacement);
+    }
+    return replacement;
   };
 }
 

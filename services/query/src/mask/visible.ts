@@ -7,7 +7,7 @@ import type { Predicate } from '../filters/predicate.js';
 import { ProblemError } from '../problems/problem.js';
 import { maskedUsersQuery } from '../sql/masked-users.js';
 import type { Store } from '../store/store.js';
-import { isUserToken, SHOWN_BITS } from './mask.js';
+import { isUserToken, NO_MASK, SHOWN_BITS } from './mask.js';
 import type { Mask } from './mask.js';
 import type { Viewer } from './viewer.js';
 
@@ -58,6 +58,11 @@ export function visiblePredicate(query: Filters, { mask, onlyUsers }: Viewer): P
     const { user } = session as { readonly user: string };
     return (onlyUsers?.includes(user) ?? true) && isNamed(user) && matches(session);
   };
+}
+
+/** Equal values see the same sessions, shown alike. */
+export function viewOf(query: Filters, { mask, onlyUsers }: Viewer): unknown[] {
+  return [mask === NO_MASK, onlyUsers, filtersOf(query)];
 }
 
 /** The users that a request names. */

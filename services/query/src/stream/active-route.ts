@@ -2,11 +2,9 @@ import { liveQuery, liveWindowExample } from '@sockscope/schemas/api';
 import type { LiveQuery } from '@sockscope/schemas/api';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
-import { mayDo } from '../auth/principal.js';
-import { filtersOf } from '../filters/filters.js';
 import { PROBLEMS } from '../http/question.js';
 import { presenterOf } from '../mask/presenter.js';
-import { visiblePredicate } from '../mask/visible.js';
+import { viewOf, visiblePredicate } from '../mask/visible.js';
 import { ProblemError } from '../problems/problem.js';
 import { frame } from './event.js';
 import { openWriter } from './route.js';
@@ -71,13 +69,7 @@ export function serveLiveView(
         const leave = await deps.views.join(
           {
             // Equal requests with equal rights share a view.
-            name: JSON.stringify([
-              mayDo(context.principal, 'admin'),
-              context.onlyUsers,
-              filtersOf(query),
-              query.sort,
-              query.limit,
-            ]),
+            name: JSON.stringify([viewOf(query, context), query.sort, query.limit]),
             matches,
             sort: query.sort,
             limit: query.limit,

@@ -56,6 +56,8 @@ export const RESUME_WAIT_MAX_MS = 20_000;
 /** Missed frames to write before checking whether the client keeps up, and the time for it. */
 export const FRAMES_AT_ONCE = 500;
 export const DRAIN_MAX_MS = 10_000;
+/** Frames that wait for a returning client, missed and new ones together; beyond it, the client is too slow. */
+export const BEHIND_MAX_BYTES = 64 * 1_048_576;
 export const PING_INTERVAL_MS = 15_000;
 /** How often it is checked that a key or token is still good. */
 export const RECHECK_INTERVAL_MS = 5_000;

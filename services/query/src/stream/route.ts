@@ -7,19 +7,20 @@ import type { Context } from '../http/context.js';
 import { originHeadersOf } from '../http/origins.js';
 import { ProblemError } from '../problems/problem.js';
 import { PROBLEMS } from '../http/question.js';
-import { presenterOf } from '../mask/presenter.js';
-import { visiblePredicate } from '../mask/visible.js';
+import { viewOf, visiblePredicate } from '../mask/visible.js';
 import type { SumsDeps } from '../sums/sums.js';
-import { DRAIN_MAX_MS, FRAMES_AT_ONCE, PING_INTERVAL_MS, RECHECK_INTERVAL_MS } from './config.js';
+import { BEHIND_MAX_BYTES, DRAIN_MAX_MS, PING_INTERVAL_MS, RECHECK_INTERVAL_MS } from './config.js';
 import type { StreamConfig } from './config.js';
 import type { Gate } from '../store/gate.js';
 import { countersOf } from './counters.js';
-import { frame, positionOf, positionText } from './event.js';
-import type { LiveEvent, Position } from './event.js';
+import { frame, positionOf } from './event.js';
+import type { Position } from './event.js';
 import type { Shares } from '../store/shares.js';
 import { gapOf } from './hub.js';
 import type { Hub } from './hub.js';
 import type { StreamMetrics } from './metrics.js';
+import { createPieces } from './pieces.js';
+import type { StreamView } from './pieces.js';
 
 export interface StreamDeps extends SumsDeps {
   readonly hub: Hub;
@@ -57,6 +58,7 @@ const streamText = z.string().meta({
 /** `GET /stream`: server-sent events of sessions and counters. */
 export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
   const open = new Set<(cause: 'stopping') => void>();
+  const piecesOf = createPieces(deps.hub.name);
   let joining = 0;
   app.addHook('preClose', async () => {
     for (const end of open) end('stopping');
@@ -97,26 +99,26 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
       const since = lastPosition(request);
       const matches = visiblePredicate(query, context);
       const leaveShare = deps.shares.enter(context.share, 'live streams');
-      const presenter = presenterOf(context.mask);
       const wanted = (type: string) => query.type?.some((each) => each === type) ?? true;
-      const frameOf = (event: LiveEvent) =>
-        frame(event.type, presenter.session(event.session), positionText(event, deps.hub.name));
+      const view: StreamView = {
+        name: JSON.stringify([viewOf(query, context), query.type]),
+        mask: context.mask,
+        passes: (event) => wanted(event.type) && matches(event.session),
+      };
       // Until the stream is open and has the missed events, frames wait; an error before it is open
       // is still reported as a problem.
-      let write = (frames: readonly string[]) => {
-        for (const each of frames) early.push(each);
+      let write = (pieces: readonly Buffer[]) => {
+        early.push(...pieces);
       };
-      const early: string[] = [];
+      const early: Buffer[] = [];
       const join = () =>
         deps.hub.join(
           {
             events(events) {
-              write(
-                events.filter((event) => wanted(event.type) && matches(event.session)).map(frameOf),
-              );
+              write(piecesOf(events, view));
             },
             gap(fromMs, toMs) {
-              write([frame('gap', gapOf(fromMs, toMs), String(toMs))]);
+              write([Buffer.from(frame('gap', gapOf(fromMs, toMs), String(toMs)))]);
             },
           },
           since,
@@ -127,12 +129,18 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
         isOpen = true;
         writer.onEnd(leaveShare);
         writer.onEnd(leave);
+        // A client that reads missed events more slowly than new ones come would let these pile up.
+        write = (pieces) => {
+          early.push(...pieces);
+          const bytes = early.reduce((sum, piece) => sum + piece.byteLength, 0);
+          if (bytes > BEHIND_MAX_BYTES) writer.end('slow');
+        };
         while (writer.isOpen && early.length > 0) {
-          writer.write(early.splice(0, FRAMES_AT_ONCE));
+          writer.write(early.splice(0, 1));
           await writer.drained();
         }
-        write = (frames) => {
-          writer.write(frames);
+        write = (pieces) => {
+          writer.write(pieces);
         };
         if (wanted('counters')) startCounters(deps, context, writer);
       };
@@ -162,7 +170,7 @@ type Cause = 'slow' | 'unauthenticated' | 'stopping';
 
 interface Writer {
   /** Sends the frames, or ends the stream if those before have not been taken yet. */
-  write(frames: readonly string[]): void;
+  write(frames: readonly (string | Buffer)[]): void;
   /** Resolves when more may be written: the client has read all pending frames, or is cut off because it has not. */
   drained(): Promise<void>;
   end(cause: Cause): void;
@@ -225,7 +233,7 @@ export function openWriter(
         return;
       }
       raw.cork();
-      for (const text of frames) raw.write(text);
+      for (const each of frames) raw.write(each);
       raw.uncork();
     },
     async drained() {

@@ -112,6 +112,28 @@ it('after a gap, frames show the known sessions until the open ones are read', a
   views.stop();
 });
 
+it('between two views, others have their turn on the thread', async () => {
+  const { views, join, frames } = createTestViews();
+  const turns: string[] = [];
+  const viewOf = (name: string): View => ({
+    ...VIEW,
+    name,
+    matches() {
+      turns.push(name);
+      setImmediate(() => turns.push('others'));
+      return true;
+    },
+  });
+  await join([OPEN], viewOf('one'));
+  await join([], viewOf('two'));
+  turns.length = 0;
+  frames.length = 0;
+  await vi.advanceTimersByTimeAsync(1_500);
+  expect(frames).toHaveLength(2);
+  expect(turns.slice(0, 3)).toEqual(['one', 'others', 'two']);
+  views.stop();
+});
+
 it('frames that take long to make come every 2 and then every 5 s, and every second again when they do not', async () => {
   let clockMs = 0;
   vi.spyOn(performance, 'now').mockImplementation(() => clockMs);

@@ -37,6 +37,13 @@ const BUSY_MAX = 0.25;
 const BUSY_AGAIN = 0.1;
 const RELOAD_WAIT_MS = 2_000;
 
+/** Between two views, requests have their turn on this thread: one key may have many views. */
+function othersHadTheirTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
 /**
  * Ranks the open sessions for all viewers together. Without viewers, nothing is read or kept.
  */
@@ -101,7 +108,7 @@ export function createViews(deps: {
     }
     // All may have left meanwhile.
     if (groups.size === 0) end();
-    else timer = setTimeout(tick, everyMs()).unref();
+    else timer = setTimeout(() => void tick(), everyMs()).unref();
   }
 
   function end(): void {
@@ -135,18 +142,25 @@ export function createViews(deps: {
     } satisfies LiveWindow);
   }
 
-  function tick(): void {
-    const before = performance.now();
+  async function tick(): Promise<void> {
+    const joined = leaveHub;
     sessions.expire(deps.now());
+    let tookMs = 0;
+    let isFirst = true;
     for (const { view, writers } of groups.values()) {
+      if (!isFirst) await othersHadTheirTurn();
+      isFirst = false;
+      // All viewers may have left meanwhile.
+      if (leaveHub !== joined) return;
+      const before = performance.now();
       const text = textOf(view);
       for (const write of writers) write(text);
+      tookMs += performance.now() - before;
     }
-    const tookMs = performance.now() - before;
     const faster = FRAME_INTERVALS_MS[pace - 1];
     if (tookMs > BUSY_MAX * everyMs()) pace = Math.min(pace + 1, FRAME_INTERVALS_MS.length - 1);
     else if (faster !== undefined && tookMs <= BUSY_AGAIN * faster) pace -= 1;
-    timer = setTimeout(tick, everyMs()).unref();
+    timer = setTimeout(() => void tick(), everyMs()).unref();
   }
 
   return {
