@@ -50,6 +50,7 @@ export const pipelineExample = {
     per_second: { SessionStarted: 210.5, TrafficDelta: 1_204.2, SessionClosed: 209.8 },
     delay_ms: { p50: 412, p99: 1_830 },
     last_stored_at: '2026-01-31T12:00:35.802Z',
+    silent_since: null,
   },
   proxies: [
     {

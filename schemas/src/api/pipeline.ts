@@ -8,6 +8,8 @@ import { pipelineExample } from './examples.js';
 export const PIPELINE_WINDOW_SECONDS = 60;
 /** Proxies are listed if they sent events within this many minutes. */
 export const PIPELINE_PROXY_MINUTES = 60;
+/** An open session sends an event every 30 s, so after this time without any something stands still. */
+export const PIPELINE_SILENT_MS = 120_000;
 
 /** Hours in which dead letters are counted. */
 export const PIPELINE_DEAD_LETTER_HOURS = 24;
@@ -32,6 +34,11 @@ export const pipeline = z
           'from an event to its storage; negative: the clock of a proxy is ahead; null without events',
         ),
       last_stored_at: wireTime.nullable().describe('the last insert of events'),
+      silent_since: wireTime
+        .nullable()
+        .describe(
+          'the last insert, if it is more than two minutes ago although sessions are open: their proxies, Kafka or ingest stand still',
+        ),
     }),
     proxies: z
       .array(
@@ -48,9 +55,9 @@ export const pipeline = z
         topic: z.string(),
         partition: counter,
         next_offset: counter.describe('offset of the next record that ingest reads'),
-        caught_up: z.boolean().describe('true: ingest had read everything'),
+        caught_up: z.boolean().describe('true: ingest had read everything at `observed_at`'),
         watermark: wireTime.describe('time of the latest stored event'),
-        lag_ms: counter.describe('time since the watermark; 0 if ingest has caught up'),
+        lag_ms: counter.describe('time since the watermark; 0 if ingest had caught up'),
         observed_at: wireTime.describe('when ingest last reported this'),
         waits: z
           .object({ kind: z.string(), reason: z.string(), offset: counter, since: wireTime })

@@ -9,6 +9,8 @@ export const PROBLEM_CODES = [
   'not-found',
   'method-not-allowed',
   'not-acceptable',
+  'request-timeout',
+  'body-too-large',
   'unsupported-media-type',
   'headers-too-large',
   'too-many-requests',

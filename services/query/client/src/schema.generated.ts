@@ -2256,7 +2256,8 @@ export interface components {
          *           "p50": 412,
          *           "p99": 1830
          *         },
-         *         "last_stored_at": "2026-01-31T12:00:35.802Z"
+         *         "last_stored_at": "2026-01-31T12:00:35.802Z",
+         *         "silent_since": null
          *       },
          *       "proxies": [
          *         {
@@ -2336,11 +2337,13 @@ export interface components {
                     /** @description per second */
                     TrafficDelta: number;
                 };
+                /** @description the last insert, if it is more than two minutes ago although sessions are open: their proxies, Kafka or ingest stand still */
+                silent_since: string | null;
             };
             partitions: {
-                /** @description true: ingest had read everything */
+                /** @description true: ingest had read everything at `observed_at` */
                 caught_up: boolean;
-                /** @description time since the watermark; 0 if ingest has caught up */
+                /** @description time since the watermark; 0 if ingest had caught up */
                 lag_ms: number;
                 /** @description offset of the next record that ingest reads */
                 next_offset: number;
@@ -2480,7 +2483,7 @@ export interface components {
          */
         Problem: {
             /** @enum {string} */
-            code: "invalid-parameters" | "invalid-cursor" | "unauthenticated" | "forbidden" | "not-found" | "method-not-allowed" | "not-acceptable" | "unsupported-media-type" | "headers-too-large" | "too-many-requests" | "too-expensive" | "overloaded" | "store-unavailable" | "identity-unavailable" | "deadline-exceeded" | "shutting-down" | "internal-error";
+            code: "invalid-parameters" | "invalid-cursor" | "unauthenticated" | "forbidden" | "not-found" | "method-not-allowed" | "not-acceptable" | "request-timeout" | "body-too-large" | "unsupported-media-type" | "headers-too-large" | "too-many-requests" | "too-expensive" | "overloaded" | "store-unavailable" | "identity-unavailable" | "deadline-exceeded" | "shutting-down" | "internal-error";
             detail: string;
             /** @description one entry per unknown or wrong parameter */
             errors?: {

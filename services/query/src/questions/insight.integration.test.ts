@@ -1,9 +1,9 @@
 /** Longer than 400 lines: all questions share one database and its world. */
 import { toTimestamp } from '@sockscope/schemas';
-import type { SessionRow } from '@sockscope/schemas';
+import type { SessionEvent, SessionRow } from '@sockscope/schemas';
 import { SIGNAL_KINDS } from '@sockscope/schemas/api';
 import type { Explain, Pipeline, Signals, Suggestions } from '@sockscope/schemas/api';
-import { seededRandom } from '@sockscope/schemas/testing';
+import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import '@sockscope/runtime/testing';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { v7 as uuidV7 } from 'uuid';
@@ -196,6 +196,28 @@ describe('the pipeline', () => {
     const app = await createTestApp(silent.clickhouse, { now: () => now });
     const { events, proxies } = await app.get<Pipeline>('/api/v1/pipeline');
     expect([events.last_stored_at, proxies]).toEqual([toTimestamp(now - 2 * HOUR_MS), []]);
+    await app.close();
+    await silent.drop();
+  });
+
+  it('shows since when nothing was stored although sessions are open', async () => {
+    const silent = await createTestDatabase(inject('clickhouseUrl'));
+    const now = Date.now();
+    const random = seededRandom(3);
+    const startMs = now - 3 * HOUR_MS;
+    const [one, other] = [1, 2].map(() =>
+      sessionLog({ random, startMs, intervals: 2, closed: true }),
+    );
+    const app = await createTestApp(silent.clickhouse, { now: () => now });
+    const silentSince = async (events: readonly SessionEvent[] = [], storedMs: number) => {
+      await insertSessions(silent.clickhouse, worldOf(events).sessions);
+      await insertRows(silent.clickhouse, 'ingest_watermarks', [watermark(0, storedMs, 1)]);
+      return (await app.get<Pipeline>('/api/v1/pipeline')).events.silent_since;
+    };
+    const before = now - HOUR_MS;
+    expect(await silentSince(one?.slice(0, 2), before)).toBe(toTimestamp(before));
+    expect(await silentSince(one, before)).toBeNull();
+    expect(await silentSince(other?.slice(0, 2), now - 60_000)).toBeNull();
     await app.close();
     await silent.drop();
   });

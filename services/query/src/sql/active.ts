@@ -203,3 +203,20 @@ export function openTotalsQuery(filter: Condition): Query<typeof openTotalsRow> 
     reuse: true,
   };
 }
+
+const anyOpenRow = z.object({ open: z.int() });
+
+/** One row if any session is open, else none. */
+export function anyOpenQuery(): Query<typeof anyOpenRow> {
+  const open = openRows(allOf([]), (table, where) => {
+    return `SELECT 1 AS open FROM ${table} FINAL WHERE ${where} LIMIT 1`;
+  });
+  return {
+    name: 'any_open',
+    sql: `SELECT open FROM (${open.sql}) LIMIT 1`,
+    params: open.params,
+    row: anyOpenRow,
+    settings: OPEN_SETTINGS,
+    reuse: true,
+  };
+}

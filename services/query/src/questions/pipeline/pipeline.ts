@@ -5,6 +5,7 @@ import {
   pipeline,
   PIPELINE_DEAD_LETTER_HOURS,
   PIPELINE_PROXY_MINUTES,
+  PIPELINE_SILENT_MS,
   PIPELINE_WINDOW_SECONDS,
 } from '@sockscope/schemas/api';
 import type { Pipeline } from '@sockscope/schemas/api';
@@ -12,6 +13,7 @@ import type { FastifyInstance } from 'fastify';
 import type { CoverageReader } from '../../coverage/coverage.js';
 import { serve } from '../../http/question.js';
 import type { QuestionDeps } from '../../http/question.js';
+import { anyOpenQuery } from '../../sql/active.js';
 import { deadLettersQuery, partitionsQuery, storedLatelyQuery } from '../../sql/pipeline.js';
 import type { Store } from '../../store/store.js';
 
@@ -44,19 +46,34 @@ export function servePipeline(
       const { mask } = context;
       const isMasked = mask.users !== 'none' || mask.addresses !== 'none';
       const showsDetails = !isMasked;
-      return { stored, partitions, letters, showsDetails, dirty, nowMs: context.nowMs };
-    },
-    present({ stored, partitions, letters, showsDetails, dirty, nowMs }) {
       const total = stored.find((row) => row.is_total === 1);
-      const now = total?.now ?? toTimestamp(nowMs);
+      const now = total?.now ?? toTimestamp(context.nowMs);
       const lately = stored.filter((row) => row.is_total === 0);
-      const perSecond = (count: number) => count / PIPELINE_WINDOW_SECONDS;
-      const [p50, p99] = total?.delays ?? [];
       // If nothing was stored lately: each insert stores the position of its partitions, too.
       const storedAt =
         lately.length > 0
           ? lately.map((row) => row.last_stored_at)
           : partitions.map((row) => row.observed_at);
+      const lastStoredAt = storedAt.toSorted().at(-1) ?? null;
+      const isSilent =
+        lastStoredAt !== null && Date.parse(now) - Date.parse(lastStoredAt) > PIPELINE_SILENT_MS;
+      // Silence is normal if nothing is open.
+      const open = isSilent ? await store.ask(anyOpenQuery(), context) : [];
+      return {
+        total,
+        now,
+        lately,
+        lastStoredAt,
+        silentSince: open.length > 0 ? lastStoredAt : null,
+        partitions,
+        letters,
+        showsDetails,
+        dirty,
+      };
+    },
+    present({ total, now, lately, partitions, letters, dirty, ...found }) {
+      const perSecond = (count: number) => count / PIPELINE_WINDOW_SECONDS;
+      const [p50, p99] = total?.delays ?? [];
       const oldest = dirty.length === 0 ? null : Math.min(...dirty.map(({ bucketMs }) => bucketMs));
       return {
         as_of: now,
@@ -66,7 +83,8 @@ export function servePipeline(
             SESSION_EVENT_TYPES.map((type, i) => [type, perSecond(total?.counts[i] ?? 0)]),
           ) as Pipeline['events']['per_second'],
           delay_ms: p50 === undefined || p99 === undefined ? null : { p50, p99 },
-          last_stored_at: storedAt.toSorted().at(-1) ?? null,
+          last_stored_at: found.lastStoredAt,
+          silent_since: found.silentSince,
         },
         proxies: lately.map(({ proxy_id, last_event_at, last_stored_at, counts }) => ({
           proxy_id,
@@ -90,7 +108,7 @@ export function servePipeline(
           reason,
           letters: count,
           last_at,
-          sample: { ...sample, detail: showsDetails ? detail : null },
+          sample: { ...sample, detail: found.showsDetails ? detail : null },
         })),
         sums: {
           changed: dirty.length,

@@ -3,7 +3,7 @@ import { useAnswer } from '../api/use-answer.js';
 import { showDuration, showExact } from '../format/numbers.js';
 import { showTime } from '../format/times.js';
 import { Link } from '../shell/link.js';
-import { lagOf, STALE_MS } from '../state/freshness.js';
+import { lagOf, silenceOf, STALE_MS } from '../state/freshness.js';
 import type { Pipeline } from '../state/freshness.js';
 import { hrefOf, zone } from '../state/location.js';
 import { isAdmin, me } from '../state/me.js';
@@ -86,6 +86,7 @@ function Hops({ of: pipeline }: { readonly of: Pipeline }) {
   const nowMs = Date.parse(as_of);
   const rate = Object.values(events.per_second).reduce((sum, each) => sum + each, 0);
   const lag = lagOf(pipeline);
+  const silence = silenceOf(pipeline);
   const waiting = partitions.filter(({ waits }) => waits !== null);
   const delay = events.delay_ms?.p99 ?? 0;
   const sumsLag = sums.oldest_changed === null ? 0 : nowMs - Date.parse(sums.oldest_changed);
@@ -101,9 +102,11 @@ function Hops({ of: pipeline }: { readonly of: Pipeline }) {
         <span>
           {waiting.length > 0
             ? t.value.health.waits(waiting.length)
-            : lag === 0
-              ? t.value.health.caughtUp
-              : t.value.health.lag(showDuration(lag))}
+            : silence > 0
+              ? t.value.health.silent(showDuration(silence))
+              : lag === 0
+                ? t.value.health.caughtUp
+                : t.value.health.lag(showDuration(lag))}
         </span>
       </Hop>
       <Hop name={t.value.health.hops.tables} state={stateOf(delay)}>

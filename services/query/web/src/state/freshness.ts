@@ -10,19 +10,23 @@ export type Pipeline = Schemas['Pipeline'];
 /** Nobody calls numbers of less than this old. */
 export const STALE_MS = 60_000;
 const EVERY_MS = 15_000;
-/** An open session sends an event every 30 s. */
-const SILENT_MS = 120_000;
 
 /** How far the tables lag behind, in milliseconds; 0: not at all. */
 export const lagMs = signal(0);
 export const isOffline = signal(false);
 export const isStale = computed(() => isOffline.value || lagMs.value > STALE_MS);
 
-/** The lag that a pipeline reports: waiting partitions, and unread records. */
-export function lagOf({ as_of, partitions }: Pipeline): number {
+/** Time without events although sessions are open, in milliseconds; 0: there are events, or nothing is open. */
+export function silenceOf({ as_of, events }: Pipeline): number {
+  return events.silent_since === null ? 0 : Date.parse(as_of) - Date.parse(events.silent_since);
+}
+
+/** The lag that a pipeline reports: waiting partitions, unread records, and silence. */
+export function lagOf(pipeline: Pipeline): number {
+  const { as_of, partitions } = pipeline;
   const nowMs = Date.parse(as_of);
   return Math.max(
-    0,
+    silenceOf(pipeline),
     ...partitions.map((each) => each.lag_ms),
     ...partitions.map(({ waits }) => (waits === null ? 0 : nowMs - Date.parse(waits.since))),
   );
@@ -33,16 +37,7 @@ async function look(): Promise<void> {
   if (document.hidden || isTied.value) return;
   const ending = AbortSignal.timeout(EVERY_MS);
   try {
-    const pipeline = await get<Pipeline>('/pipeline', [], ending);
-    let lag = lagOf(pipeline);
-    const storedAt = pipeline.events.last_stored_at;
-    const silentMs = storedAt === null ? 0 : Date.parse(pipeline.as_of) - Date.parse(storedAt);
-    if (silentMs > SILENT_MS) {
-      // Silence is normal if nothing is open.
-      const { total } = await get<{ total: number }>('/sessions/active', [['limit', '1']], ending);
-      if (total > 0) lag = Math.max(lag, silentMs);
-    }
-    lagMs.value = lag;
+    lagMs.value = lagOf(await get<Pipeline>('/pipeline', [], ending));
     isOffline.value = false;
   } catch (error) {
     isOffline.value = Problem.of(error).status === 0;

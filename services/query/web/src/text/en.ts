@@ -215,6 +215,7 @@ export const en = {
     waitsSince: (time: string, offset: number) => `stopped since ${time} at offset ${offset}:`,
     caughtUp: 'caught up',
     lag: (lag: string) => `${lag} behind`,
+    silent: (age: string) => `no events for ${age}, although sessions are open`,
     events: (rate: string) => `${rate} events a second`,
     delay: (p50: string, p99: string) => `stored after ${p50}, 99% within ${p99}`,
     stored: (age: string) => `last insert ${age} ago`,

@@ -214,6 +214,7 @@ export const pl: Texts = {
     waitsSince: (time, offset) => `stoi od ${time} na offsecie ${offset}:`,
     caughtUp: 'na bieżąco',
     lag: (lag) => `opóźnienie ${lag}`,
+    silent: (age) => `brak zdarzeń od ${age}, choć są otwarte sesje`,
     events: (rate) => `zdarzeń na sekundę: ${rate}`,
     delay: (p50, p99) => `zapis po ${p50}, 99% w ciągu ${p99}`,
     stored: (age) => `ostatni zapis ${age} temu`,
