@@ -120,6 +120,8 @@ export interface AppDeps {
 /** Longer ones are refused by the parser with 431. */
 const HEADER_BYTES_MAX = 16_384;
 const PATH_PARAMETER_CHARS_MAX = 1_100;
+/** How often requests that arrive too slowly are looked for; Node's default is half a minute. */
+const CHECK_INTERVAL_MS = 1_000;
 
 /**
  * The whole HTTP interface without a port: tests inject requests, the server adds a listener.
@@ -145,7 +147,7 @@ export async function createApp(
     connectionTimeout: 0,
     forceCloseConnections: 'idle',
     trustProxy: config.trusted_proxies.length > 0 && [...config.trusted_proxies],
-    http: { maxHeaderSize: HEADER_BYTES_MAX },
+    http: { maxHeaderSize: HEADER_BYTES_MAX, connectionsCheckingInterval: CHECK_INTERVAL_MS },
     routerOptions: { maxParamLength: PATH_PARAMETER_CHARS_MAX, constraints: CONSTRAINTS },
   });
   app.setValidatorCompiler(validatorCompiler);

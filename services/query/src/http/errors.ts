@@ -52,6 +52,9 @@ export function problemOf(error: unknown): ProblemError {
   if (known.statusCode === 429) {
     return new ProblemError('too-many-requests', 'slow down', { cause: error });
   }
+  if (known.statusCode === 413) {
+    return new ProblemError('body-too-large', 'send a smaller body', { cause: error });
+  }
   if (known.statusCode !== undefined && known.statusCode >= 400 && known.statusCode < 500) {
     return new ProblemError('invalid-parameters', 'the request is malformed', { cause: error });
   }
@@ -131,16 +134,24 @@ function watchMethods(app: FastifyInstance): (path: string) => string[] {
   };
 }
 
+function brokenBy(code: string | undefined): ProblemError {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return new ProblemError('headers-too-large', 'the address and the headers are too long');
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new ProblemError('request-timeout', 'send the whole request faster');
+    default:
+      return new ProblemError('invalid-parameters', 'the request is malformed');
+  }
+}
+
 /** A refusal of the HTTP parser has no request: the answer is written to the socket itself. */
 export function answerBrokenRequest(error: { readonly code?: string }, socket: Socket): void {
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();
     return;
   }
-  const problem =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? new ProblemError('headers-too-large', 'the address and the headers are too long')
-      : new ProblemError('invalid-parameters', 'the request is malformed');
+  const problem = brokenBy(error.code);
   const id = randomUUID();
   const body = JSON.stringify(problemDocument(problem, id));
   const status = statusOf(problem.code);

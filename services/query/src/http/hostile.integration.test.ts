@@ -356,6 +356,39 @@ describe('wrong, huge and hostile input', () => {
     }
   });
 
+  it('that is too large, or arrives too slowly, is refused by its name', async () => {
+    const large = await fetch(`${base}/api/v1/annotations`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', origin: base },
+      body: JSON.stringify({ starts_at: '2026-03-15T12:00:00Z', text: 'a'.repeat(300_000) }),
+    });
+    expect([large.status, await large.json()]).toEqual([
+      413,
+      expect.objectContaining({ code: 'body-too-large' }),
+    ]);
+    const hasty = await createTestApp(database.clickhouse, {
+      now: () => NOW_MS,
+      settings: { http: { request_timeout_ms: 1_000 } },
+    });
+    await hasty.app.listen({ host: '127.0.0.1', port: 0 });
+    for (const half of [
+      'GET /api/v1/stats HTTP/1.1\r\nHost: loc',
+      'POST /api/v1/annotations HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
+    ]) {
+      const { port } = hasty.app.server.address() as AddressInfo;
+      const socket = connect(port, '127.0.0.1');
+      let answer = '';
+      socket.on('data', (chunk) => {
+        answer += chunk.toString();
+      });
+      socket.write(half);
+      await once(socket, 'close');
+      expect([half, answer.split('\r\n')[0]]).toEqual([half, 'HTTP/1.1 408 Request Timeout']);
+      expect(answer).toContain('"code":"request-timeout"');
+    }
+    await hasty.close();
+  });
+
   it('does not disturb a write, whose client is still there when its body has been read', async () => {
     const response = await fetch(`${base}/api/v1/annotations`, {
       method: 'POST',

@@ -10,6 +10,8 @@ const PROBLEMS: Readonly<Record<ProblemCode, { readonly status: number; readonly
     'not-found': { status: 404, title: 'Not found' },
     'method-not-allowed': { status: 405, title: 'The path does not take this method' },
     'not-acceptable': { status: 406, title: 'That format is not available' },
+    'request-timeout': { status: 408, title: 'The request did not arrive in time' },
+    'body-too-large': { status: 413, title: 'The body is too large' },
     'unsupported-media-type': { status: 415, title: 'The body is not JSON' },
     'headers-too-large': { status: 431, title: 'The address and headers are too long' },
     'too-many-requests': { status: 429, title: 'Too many requests' },

@@ -22,6 +22,7 @@ export const PROBLEMS = {
   400: problemOf('unknown or wrong parameters'),
   401: problemOf('no valid key or token'),
   403: problemOf('the key or token does not allow this'),
+  408: problemOf('the request did not arrive in time'),
   429: problemOf('too many requests; see Retry-After'),
   431: problemOf('the address and the headers are too long'),
   500: problemOf('internal error of the service'),

@@ -75,6 +75,7 @@ export function serveWrite<
       response: {
         ...done,
         ...PROBLEMS,
+        413: problemOf('the body is too large'),
         415: problemOf('the body is not JSON'),
         ...(path.includes(':') || audience === 'untied'
           ? { 404: problemOf('there is no such object') }

@@ -6,6 +6,7 @@ export type ParameterError = NonNullable<Problem['errors']>[number];
 
 /** Problems that may be gone when the same is asked again. */
 const RETRYABLE: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
+  'request-timeout',
   'too-many-requests',
   'overloaded',
   'store-unavailable',
