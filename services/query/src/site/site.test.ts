@@ -42,6 +42,8 @@ test('an asset is cached permanently, and an unknown path is not found', async (
   expect(asset.statusCode).toBe(200);
   expect(asset.headers['cache-control']).toContain('immutable');
   expect((await app.inject('/nosuch')).statusCode).toBe(404);
+  // Kept for a year, it would name assets that are gone.
+  expect((await app.inject('/index.html')).statusCode).toBe(404);
   expect((await app.inject('/assets/../../../package.json')).statusCode).toBe(404);
 });
 

@@ -62,6 +62,8 @@ export async function serveSite(
       root: folder,
       index: false,
       wildcard: false,
+      // It is served below, under the paths of the pages.
+      globIgnore: ['index.html'],
       decorateReply: false,
       immutable: true,
       maxAge: ASSET_AGE,
