@@ -147,7 +147,12 @@ export async function createApp(
     connectionTimeout: 0,
     forceCloseConnections: 'idle',
     trustProxy: config.trusted_proxies.length > 0 && [...config.trusted_proxies],
-    http: { maxHeaderSize: HEADER_BYTES_MAX, connectionsCheckingInterval: CHECK_INTERVAL_MS },
+    http: {
+      maxHeaderSize: HEADER_BYTES_MAX,
+      // Of its own for the headers, else they may take a minute.
+      headersTimeout: config.request_timeout_ms,
+      connectionsCheckingInterval: CHECK_INTERVAL_MS,
+    },
     routerOptions: { maxParamLength: PATH_PARAMETER_CHARS_MAX, constraints: CONSTRAINTS },
   });
   app.setValidatorCompiler(validatorCompiler);
