@@ -109,7 +109,7 @@ async function send(
   }
 }
 
-/** In HTTP/1.0, which reverse proxies speak, the end of a connection ends the answer: only a reset shows that it is a part. */
+/** Resets the connection: in HTTP/1.0, which reverse proxies speak, its end would make the part a whole answer. */
 function cutOff(raw: ServerResponse): void {
   raw.socket?.resetAndDestroy();
   raw.destroy();

@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all hostile input goes to one server, which takes seconds to start. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { AddressInfo } from 'node:net';

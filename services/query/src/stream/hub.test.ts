@@ -133,7 +133,10 @@ describe('the hub of the live stream', () => {
   it('refuses a client at once if the database cannot be asked, and takes it when it can', async () => {
     start();
     isAway = true;
-    await expect(hub.join(listener(), null)).rejects.toThrow('the database is away');
+    await expect(hub.join(listener(), null)).rejects.toMatchObject({
+      code: 'store-unavailable',
+      cause: new Error('the database is away'),
+    });
     isAway = false;
     await hub.join(listener(), null);
   });

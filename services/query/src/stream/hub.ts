@@ -71,7 +71,7 @@ export function createHub(
   let polling: Promise<void> | null = null;
   let wake: () => void = () => undefined;
   /** Clients that wait for the polls to begin; an error ends their wait. */
-  const waitingToBegin = new Set<(error?: unknown) => void>();
+  const waitingToBegin = new Set<(refusal?: ProblemError) => void>();
 
   async function databaseNow(): Promise<number> {
     const [row] = await store.ask(clockQuery(), ending);
@@ -176,7 +176,7 @@ export function createHub(
         await round();
       } catch (error) {
         if (ending.signal.aborted) return;
-        for (const tell of waitingToBegin) tell(error);
+        for (const tell of waitingToBegin) tell(refusalOf(error));
         waitingToBegin.clear();
         const heldBack = complaints.pass();
         if (heldBack !== null)
@@ -192,14 +192,12 @@ export function createHub(
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
         waitingToBegin.delete(tell);
-        reject(
-          new ProblemError('store-unavailable', 'try again shortly', { retryAfterSeconds: 2 }),
-        );
+        reject(refusalOf('no answer in time'));
       }, BEGIN_MAX_MS);
-      const tell = (error?: unknown) => {
+      const tell = (refusal?: ProblemError) => {
         clearTimeout(timer);
-        if (error === undefined) resolve();
-        else reject(error as Error);
+        if (refusal === undefined) resolve();
+        else reject(refusal);
       };
       waitingToBegin.add(tell);
     });
@@ -270,6 +268,11 @@ export function createHub(
       return leave;
     },
   };
+}
+
+function refusalOf(cause: unknown): ProblemError {
+  const retryAfterSeconds = ERROR_WAIT_MS / 1_000;
+  return new ProblemError('store-unavailable', 'try again shortly', { retryAfterSeconds, cause });
 }
 
 function keyOf(event: LiveEvent): string {

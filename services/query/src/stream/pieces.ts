@@ -11,6 +11,13 @@ export interface StreamView {
   passes(event: LiveEvent): boolean;
 }
 
+/** What was made of one list of events. */
+interface Made {
+  readonly frames: Map<Mask, Map<LiveEvent, string>>;
+  /** By the name of the view. */
+  readonly pieces: Map<string, readonly Buffer[]>;
+}
+
 /** The frames of the events that pass, as they are sent, in pieces of a few hundred. */
 export type PiecesOf = (events: readonly LiveEvent[], view: StreamView) => readonly Buffer[];
 
@@ -21,13 +28,7 @@ export type PiecesOf = (events: readonly LiveEvent[], view: StreamView) => reado
  * @param hub names the process in positions.
  */
 export function createPieces(hub: string): PiecesOf {
-  const made = new WeakMap<
-    readonly LiveEvent[],
-    {
-      readonly frames: Map<Mask, Map<LiveEvent, string>>;
-      readonly pieces: Map<string, readonly Buffer[]>;
-    }
-  >();
+  const made = new WeakMap<readonly LiveEvent[], Made>();
 
   function frameOf(event: LiveEvent, mask: Mask, frames: Map<LiveEvent, string>): string {
     const known = frames.get(event);
@@ -39,7 +40,7 @@ export function createPieces(hub: string): PiecesOf {
   }
 
   return (events, view) => {
-    const shared = made.get(events) ?? { frames: new Map(), pieces: new Map() };
+    const shared: Made = made.get(events) ?? { frames: new Map(), pieces: new Map() };
     made.set(events, shared);
     const known = shared.pieces.get(view.name);
     if (known !== undefined) return known;
