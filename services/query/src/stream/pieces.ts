@@ -11,10 +11,10 @@ export interface StreamView {
   passes(event: LiveEvent): boolean;
 }
 
-/** What was made of one list of events. */
+/** Texts that were made of one list of events. */
 interface Made {
   readonly frames: Map<Mask, Map<LiveEvent, string>>;
-  /** By the name of the view. */
+  /** Pieces by the name of the view. */
   readonly pieces: Map<string, readonly Buffer[]>;
 }
 
