@@ -1,4 +1,4 @@
-import { DAY_MS } from '@sockscope/schemas/sums';
+import { DAY_MS, HOUR_MS } from '@sockscope/schemas/sums';
 import type { Coverage } from '../sums/plan.js';
 import { coverageQuery } from '../sql/coverage.js';
 import { remembered } from '../store/remembered.js';
@@ -81,6 +81,7 @@ export function createCoverageReader(deps: {
       dirty: row?.dirty.map(([span, seconds]) => ({ span, bucketMs: seconds * 1_000 })) ?? [],
       slices: row?.slices.map((seconds) => seconds * 1_000) ?? [],
       newestMs: msOf(row?.newest),
+      emptyFromMs: emptyFrom(msOf(row?.newest), msOf(row?.newest_hour)),
       behindMs: msOf(row?.behind),
       firstMs,
       sessionsFromMs:
@@ -103,6 +104,15 @@ export function createCoverageReader(deps: {
   return {
     read: remembered(ask, REUSE_MS),
   };
+}
+
+/**
+ * All rows lie before the newest event, unless ingest reads old events again: after `rewind`, or if a backfill comes
+ * first after a restart. Then they lie before the end of the newest hour that ever changed.
+ */
+function emptyFrom(newestMs: number | null, newestHourMs: number | null): number | null {
+  if (newestMs === null || newestHourMs === null || newestMs >= newestHourMs) return newestMs;
+  return newestHourMs + HOUR_MS;
 }
 
 /** The tables whose oldest rows decide how a range is answered. */

@@ -9,6 +9,7 @@ const coverageRow = z.object({
   slices: z.array(int64),
   minutes_from: wireTime.nullable(),
   newest: wireTime.nullable(),
+  newest_hour: wireTime.nullable(),
   behind: wireTime.nullable(),
   sessions_from: wireTime.nullable(),
   pair_hours_from: wireTime.nullable(),
@@ -65,6 +66,7 @@ export function coverageQuery(
         )) AS slices,
         (SELECT if(count() = 0, NULL, min(bucket)) FROM session_traffic_1m) AS minutes_from,
         (SELECT if(count() = 0, NULL, max(watermark)) FROM ingest_watermarks FINAL) AS newest,
+        (SELECT if(count() = 0, NULL, max(bucket)) FROM ${BUCKETS_TABLE} WHERE span = 'hour' AND bucket <= now()) AS newest_hour,
         (SELECT if(count() = 0, NULL, min(watermark)) FROM ingest_watermarks FINAL
           WHERE caught_up = 0 AND topic = (SELECT argMax(topic, observed_at) FROM ingest_watermarks)) AS behind,
         (SELECT if(count() = 0, NULL, min(started_at)) FROM sessions) AS sessions_from,

@@ -13,7 +13,13 @@ const kept = {
   hoursGoneMs: null,
   pairHoursGoneMs: NOW_MS - 90 * DAY_MS,
 };
-const coverage: Coverage = { rollups: true, dirty: [], slices: [], newestMs: null };
+const coverage: Coverage = {
+  rollups: true,
+  dirty: [],
+  slices: [],
+  newestMs: null,
+  emptyFromMs: null,
+};
 const exactly = { ...coverage, rollups: false };
 const bothOf = (plan: Plan) => ({ counted: plan, moved: plan });
 

@@ -12,7 +12,13 @@ const dirtyAt = (starts: readonly number[]): Coverage['dirty'] =>
     { span: 'hour', bucketMs },
     { span: 'detail_hour', bucketMs },
   ]);
-const clean: Coverage = { rollups: true, dirty: [], slices: [], newestMs: null };
+const clean: Coverage = {
+  rollups: true,
+  dirty: [],
+  slices: [],
+  newestMs: null,
+  emptyFromMs: null,
+};
 const span = (from: string, to: string): Span => ({ fromMs: at(from), toMs: at(to) });
 
 describe('planOf', () => {
@@ -47,7 +53,7 @@ describe('planOf', () => {
   });
 
   it('takes all of today if the range ends after the newest event', () => {
-    const coverage = { ...clean, newestMs: at('2026-01-02T13:29:58Z') };
+    const coverage = { ...clean, emptyFromMs: at('2026-01-02T13:29:58Z') };
     const range = span('2026-01-02', '2026-01-02T13:30:00Z');
     expect(planOf(range, coverage)).toMatchObject({
       days: [span('2026-01-02', '2026-01-03')],

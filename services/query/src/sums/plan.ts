@@ -33,8 +33,10 @@ export interface Coverage {
   readonly dirty: readonly { readonly span: BucketSpan; readonly bucketMs: number }[];
   /** Starts of slices of ten minutes that are summed by one dimension, and have not changed since. */
   readonly slices: readonly number[];
-  /** The newest event that was stored; null before the first one. */
+  /** The newest event of those that ingest has read last; null before the first one. */
   readonly newestMs: number | null;
+  /** Nothing is stored of this time and later; null before the first event. */
+  readonly emptyFromMs: number | null;
 }
 
 /**
@@ -225,11 +227,11 @@ function weeksOf(days: Span, breaks: readonly number[]): Span[] {
 }
 
 /**
- * The whole hours of a range, which may be none. A range that ends after the newest event has no edge at its end: the
+ * The whole hours of a range, which may be none. A range that ends after everything has no edge at its end: the
  * rest of the day is empty, so today's sums equal the whole day's.
  */
-function hourGrid(range: Span, { newestMs }: Coverage): Span {
-  const endsAfterAll = newestMs !== null && range.toMs > newestMs;
+function hourGrid(range: Span, { emptyFromMs }: Coverage): Span {
+  const endsAfterAll = emptyFromMs !== null && range.toMs > emptyFromMs;
   const fromMs = ceilTo(range.fromMs, HOUR_MS);
   const toMs = endsAfterAll ? ceilTo(range.toMs, DAY_MS) : floorTo(range.toMs, HOUR_MS);
   return fromMs < toMs ? { fromMs, toMs } : { fromMs: range.toMs, toMs: range.toMs };

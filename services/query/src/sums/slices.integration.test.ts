@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { KeyFigures, Traffic } from '@sockscope/schemas/api';
+import type { KeyFigures, Stats, Traffic } from '@sockscope/schemas/api';
 import { FIGURE_NAMES } from '@sockscope/schemas/api';
 import { HOUR_MS, MINUTE_MS, SLICE_MS } from '@sockscope/schemas/sums';
 import '@sockscope/runtime/testing';
@@ -8,10 +8,11 @@ import { createTestApp } from '../testing/app.js';
 import type { TestApp } from '../testing/app.js';
 import { createTestDatabase } from '../testing/database.js';
 import type { TestDatabase } from '../testing/database.js';
+import { insertRows } from '../testing/load.js';
 import { storeRollups } from '../testing/rollups.js';
 import { storeSlices } from '../testing/slices.js';
 import type { SliceFlaw } from '../testing/slices.js';
-import { count, countAtEndBy, countBy, figuresOf } from '../testing/truth.js';
+import { count, countAtEndBy, countBy, figuresOf, openAt } from '../testing/truth.js';
 import type { KeyOf, Range } from '../testing/truth.js';
 import { makeEvents, storeBadly, worldOf } from '../testing/world.js';
 import type { World } from '../testing/world.js';
@@ -125,6 +126,26 @@ describe('slices of ten minutes', () => {
     // The sums are stored with a time of the past, and those of changed slices are wrong.
     const sumsAreOldMs = Date.now() - Date.parse('2026-03-01T00:00:00.000Z');
     expect(await isExact(sumsAreOldMs)).toBe(false);
+  });
+
+  it('and longer sums end where a range ends, also while ingest reads old events again', async () => {
+    await insertRows(database.clickhouse, 'ingest_watermarks', [
+      {
+        topic: 't',
+        partition: 0,
+        watermark: new Date(FIRST_MS - HOUR_MS).toISOString(),
+        next_offset: 1,
+        caught_up: 0,
+      },
+    ]);
+    const { answered, plain } = await listsOf({ fromMs: FIRST_MS, toMs: FIRST_MS + 2 * HOUR_MS });
+    expect(answered).toEqual(plain);
+    const atMs = FIRST_MS + 2 * HOUR_MS;
+    const { sessions_open } = await api.get<Stats>(
+      `/api/v1/stats?${parametersOf({ fromMs: FIRST_MS, toMs: atMs })}`,
+    );
+    expect(sessions_open).toBe(openAt(world, atMs));
+    await database.clickhouse.command({ sql: 'TRUNCATE TABLE ingest_watermarks' });
   });
 
   it('never make a time series differ from a plain count', async () => {

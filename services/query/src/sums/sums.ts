@@ -265,7 +265,7 @@ export async function openAtByKey(
   const { atMs, nowMs, by, filters, keys = null, shown = null } = question;
   const coverage = await deps.coverage.read();
   // Nothing has changed since the newest event.
-  const isPresent = atMs >= nowMs || (coverage.newestMs !== null && atMs > coverage.newestMs);
+  const isPresent = atMs >= nowMs || (coverage.emptyFromMs !== null && atMs > coverage.emptyFromMs);
   const range = { fromMs: atMs, toMs: END_OF_TIME_MS };
   const { of } = prepare({ by, filters, keys, shown, range }, coverage);
   if (!isPresent && (of.rollup === null || !coverage.rollups)) {
