@@ -37,10 +37,10 @@ const BUSY_MAX = 0.25;
 const BUSY_AGAIN = 0.1;
 const RELOAD_WAIT_MS = 2_000;
 
-/** Between two views, requests have their turn on this thread: one key may have many views. */
-function othersHadTheirTurn(): Promise<void> {
+/** Leaves the thread to requests for a while: one key may have many views. */
+function pause(ms: number): Promise<void> {
   return new Promise((resolve) => {
-    setImmediate(resolve);
+    setTimeout(resolve, ms).unref();
   });
 }
 
@@ -146,21 +146,26 @@ export function createViews(deps: {
     const joined = leaveHub;
     sessions.expire(deps.now());
     let tookMs = 0;
-    let isFirst = true;
+    let pausedMs = 0;
+    let viewMs: number | null = null;
     for (const { view, writers } of groups.values()) {
-      if (!isFirst) await othersHadTheirTurn();
-      isFirst = false;
+      if (viewMs !== null) {
+        // A request needs several turns of the event loop, so the pause is as long as the work before.
+        await pause(viewMs);
+        pausedMs += viewMs;
+      }
       // All viewers may have left meanwhile.
       if (leaveHub !== joined) return;
       const before = performance.now();
       const text = textOf(view);
       for (const write of writers) write(text);
-      tookMs += performance.now() - before;
+      viewMs = performance.now() - before;
+      tookMs += viewMs;
     }
     const faster = FRAME_INTERVALS_MS[pace - 1];
     if (tookMs > BUSY_MAX * everyMs()) pace = Math.min(pace + 1, FRAME_INTERVALS_MS.length - 1);
     else if (faster !== undefined && tookMs <= BUSY_AGAIN * faster) pace -= 1;
-    timer = setTimeout(() => void tick(), everyMs()).unref();
+    timer = setTimeout(() => void tick(), Math.max(0, everyMs() - pausedMs)).unref();
   }
 
   return {
