@@ -125,7 +125,9 @@ export default defineConfig({
             'infra/local/src/**/*.integration.test.ts',
             'test/src/integration/**/*.test.ts',
           ],
-          // Isolated: a consumer of ours changes how kafkajs reads in its whole process.
+          // As for unit tests: half a second of CPU time for each file.
+          isolate: false,
+          restoreMocks: true,
           globalSetup: ['test/src/support/global-setup.ts'],
           env: BRIEF_JAVA,
           testTimeout: SERVERS_TIMEOUT_MS,

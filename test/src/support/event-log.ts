@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { sessionEvent } from '@sockscope/schemas';
 import type { SessionClosed, SessionEvent, SessionStarted } from '@sockscope/schemas';
-import '@sockscope/runtime/testing';
+import { restoreKafkajsDecoder } from '@sockscope/runtime/testing';
 import kafkajs from 'kafkajs';
 import { inject } from 'vitest';
 import './kafkajs-codecs.js';
@@ -38,6 +38,7 @@ export async function startEventLog(): Promise<EventLog> {
   });
   await admin.disconnect();
 
+  restoreKafkajsDecoder();
   const events: SessionEvent[] = [];
   const listeners = new Set<() => void>();
   const consumer = client.consumer({ groupId: randomUUID(), maxWaitTimeInMs: 100 });

@@ -29,12 +29,8 @@ interface FetchDecoder {
   decode(raw: Buffer): Promise<unknown>;
 }
 
-let installed = false;
-
-/** Replaces the decoder, once. */
+/** Replaces the decoder. */
 export function installBatchDecoder(): void {
-  if (installed) return;
-  installed = true;
   const require = createRequire(import.meta.url);
   const response = require('kafkajs/src/protocol/requests/fetch/v11/response') as FetchDecoder;
   // kafkajs expects an async function here.

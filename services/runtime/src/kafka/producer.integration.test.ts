@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import { createLogger } from '../log/logger.js';
+import { restoreKafkajsDecoder } from '../testing/kafkajs-decoder.js';
 import { createKafkaAdmin } from './admin.js';
 import type { KafkaAdmin } from './admin.js';
 import { CODECS, HAS_ZSTD } from './codecs.js';
@@ -45,6 +46,7 @@ describe('the producer and a real Kafka', () => {
 
   /** Everything in the topic, by kafkajs's own consumer. */
   async function readAll(): Promise<{ partition: number; message: kafkajs.KafkaMessage }[]> {
+    restoreKafkajsDecoder();
     const partitions = (await admin.describeTopic(topic)) ?? [];
     let missing = partitions.reduce((sum, p) => sum + Number(p.endOffset - p.earliestOffset), 0);
     const client = new kafkajs.Kafka({
