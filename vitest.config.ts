@@ -113,6 +113,9 @@ export default defineConfig({
         test: {
           name: 'contract',
           include: ['test/src/contract/**/*.test.ts'],
+          // As for unit tests.
+          isolate: false,
+          restoreMocks: true,
           testTimeout: UNIT_TIMEOUT_MS,
           hookTimeout: UNIT_TIMEOUT_MS,
         },
