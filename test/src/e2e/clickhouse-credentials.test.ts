@@ -15,6 +15,7 @@ import { clickhouseConfig, createClickHouse } from '@sockscope/runtime/clickhous
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { tempDir, until } from '../chaos/support/site.js';
+import { SMALL_TABLES } from '../support/clickhouse-settings.js';
 import { createCertificate, PASSPHRASE } from '../support/certificates.js';
 import type { Certificate } from '../support/certificates.js';
 import { PLANNED_PASSWORD, writePlannedUsers } from '../support/clickhouse-users.js';
@@ -30,7 +31,11 @@ beforeAll(async () => {
   cleanups.push(temporary.remove);
   ({ dir } = temporary);
   const configFile = await writePlannedUsers(dir);
-  server = await startClickHouse({ dataDir: file('clickhouse'), configFile });
+  server = await startClickHouse({
+    dataDir: file('clickhouse'),
+    configFile,
+    settings: SMALL_TABLES,
+  });
   cleanups.push(() => server.kill());
   await writeFile(file('password'), `${PLANNED_PASSWORD}\n`);
 });

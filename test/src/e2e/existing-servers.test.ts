@@ -16,6 +16,7 @@ import {
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { ROOT } from '../contract/repository.js';
 import { getSessions } from '../support/api.js';
+import { SMALL_TABLES } from '../support/clickhouse-settings.js';
 import { curl, hasCurl } from '../support/curl.js';
 import { guideCommands } from '../support/guide-commands.js';
 import { type Origin, startOrigin } from '../support/origin.js';
@@ -53,7 +54,10 @@ describe.skipIf(!hasCurl)('npm start with an existing Kafka and ClickHouse', () 
   beforeAll(async () => {
     dataDir = await mkdtemp(join(tmpdir(), 'sockscope-existing-'));
     kafka = await startKafka({ dataDir: join(dataDir, 'kafka') });
-    clickhouse = await startClickHouse({ dataDir: join(dataDir, 'clickhouse') });
+    clickhouse = await startClickHouse({
+      dataDir: join(dataDir, 'clickhouse'),
+      settings: SMALL_TABLES,
+    });
     site = await createProductSite();
     origin = await startOrigin();
     env = {
