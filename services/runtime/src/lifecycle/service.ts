@@ -37,6 +37,7 @@ export function createService(
   const { logger } = deps;
   const started: (readonly [string, Component])[] = [];
   let stopping: Promise<void> | null = null;
+  let hasSignal = false;
 
   async function stopAll(): Promise<number> {
     let failures = 0;
@@ -68,10 +69,12 @@ export function createService(
   }
 
   function onSignal(signal: string): void {
-    if (stopping !== null) {
+    // A worker may get the wish of its primary and the signal of their group, in any order.
+    if (hasSignal) {
       logger.warn({ signal }, 'second signal: ending at once');
       process.exit(EXIT.interrupted);
     }
+    hasSignal = true;
     void shutdown(signal);
   }
 
