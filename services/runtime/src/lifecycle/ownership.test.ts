@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { releaseOwnership, takeOwnership } from './ownership.js';
 
 const dirs: string[] = [];
@@ -44,6 +44,25 @@ describe('the owner that a file names', () => {
     () => {
       const dir = tempDir();
       writeFileSync(join(dir, 'owner'), `${process.ppid} 1`);
+      expect(takeOwnership(join(dir, 'owner'))).toBe(true);
+    },
+  );
+
+  // After a start of the machine, numbers are in use again soon.
+  it.skipIf(process.geteuid === undefined)(
+    "with a number that another user's process has is dead, also if its start time is hidden",
+    () => {
+      const dir = tempDir();
+      writeFileSync(join(dir, 'owner'), String(process.ppid));
+      vi.spyOn(process, 'kill').mockImplementation(() => {
+        throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
+      });
+      const user = process.geteuid?.() ?? 0;
+      const asked = vi.spyOn(process, 'geteuid');
+      asked.mockReturnValue(user + 1);
+      // It can be the process that wrote the mark.
+      expect(takeOwnership(join(dir, 'owner'))).toBe(false);
+      asked.mockReturnValue(user);
       expect(takeOwnership(join(dir, 'owner'))).toBe(true);
     },
   );

@@ -1,5 +1,5 @@
 /** A file that names the owning process. A dead owner's is taken over. */
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 
 /** The owner: the start time distinguishes a process from a later one with the same number. */
 function selfMark(): string {
@@ -19,7 +19,8 @@ function startTimeOf(pid: number): string | null {
   }
 }
 
-function isAlive(mark: string): boolean {
+/** @param file that has the mark. */
+function isAlive(mark: string, file: string): boolean {
   const [pidText = '', startTime] = mark.split(' ');
   const pid = Number(pidText);
   if (!Number.isSafeInteger(pid) || pid <= 0) return false;
@@ -28,11 +29,17 @@ function isAlive(mark: string): boolean {
   try {
     process.kill(pid, 0);
   } catch (error) {
-    // EPERM: another user's process, but a live one.
-    if (!hasCode(error, 'EPERM')) return false;
+    // EPERM: another user's process, but a live one. It did not write a mark of ours: the number is in use again,
+    // and its start time may be hidden from us (ProtectProc=invisible).
+    if (!hasCode(error, 'EPERM') || isOurs(file)) return false;
   }
   const known = startTimeOf(pid);
   return startTime === undefined || known === null || known === startTime;
+}
+
+function isOurs(file: string): boolean {
+  const stat = statSync(file, { throwIfNoEntry: false });
+  return stat !== undefined && stat.uid === process.geteuid?.();
 }
 
 function hasCode(error: unknown, code: string): boolean {
@@ -73,11 +80,11 @@ function link(from: string, to: string): boolean {
 function replaceDead(file: string, own: string): boolean {
   const mark = readMark(file);
   if (mark === null) return link(own, file);
-  if (isAlive(mark)) return false;
+  if (isAlive(mark, file)) return false;
   const heir = `${file}.heir`;
   if (!link(own, heir)) {
     // An heir that died too makes way for the next attempt.
-    if (!isAlive(readMark(heir) ?? selfMark())) rmSync(heir, { force: true });
+    if (!isAlive(readMark(heir) ?? selfMark(), heir)) rmSync(heir, { force: true });
     return false;
   }
   const isSame = readMark(file) === mark;
