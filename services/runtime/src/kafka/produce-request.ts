@@ -130,7 +130,14 @@ export function packedPartitioner(counts: Map<string, number>): ICustomPartition
     ({ topic, partitionMetadata, message }) => {
       const count = partitionMetadata.length;
       counts.set(topic, count);
-      if (message instanceof PackedBatch && message.partitions === count) return message.partition;
-      throw new Error(`${topic} has ${count} partitions`);
+      if (!(message instanceof PackedBatch) || message.partitions !== count) {
+        throw new Error(`${topic} has ${count} partitions`);
+      }
+      const { partition } = message;
+      // kafkajs would leave the batch out, and report the others as all.
+      if (!partitionMetadata.some(({ partitionId }) => partitionId === partition)) {
+        throw new Error(`${topic}: partition ${partition} of ${count} is not known`);
+      }
+      return partition;
     };
 }
