@@ -11,6 +11,7 @@ import { fold } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { partsOf } from './event-parts.js';
 import { FrameWriter } from './frame.js';
+import { measurementOf } from './measurement.js';
 import { LogWriter } from './spool/log.js';
 import { liveSessions } from './testing/live-session.js';
 import type { LiveSession } from './testing/live-session.js';
@@ -243,6 +244,28 @@ describe('while the disk is full', () => {
     expect(
       kafka.published.filter((e) => e.type === 'SessionClosed' && e.close_reason !== 'client_eof'),
     ).toEqual([]);
+  });
+
+  it('TrafficDeltas are published too, though the log does not grow', async () => {
+    const kafka = fakeKafka();
+    const { pipeline } = await run(tempDir(), kafka);
+    const [live, other] = liveSessions(2, 8);
+    const delta = live?.log.find((event) => event.type === 'TrafficDelta');
+    if (live === undefined || other === undefined || delta === undefined) throw new Error('none');
+    live.step(pipeline);
+    await vi.waitFor(() => {
+      expect(kafka.published).toHaveLength(1);
+    }, 60_000);
+    disk.isFull = true;
+    // In traffic, something waits in memory whenever the counters of sessions are read.
+    other.step(pipeline);
+    pipeline.report(live, measurementOf(delta));
+    pipeline.swept();
+    await vi.waitFor(() => {
+      expect(kafka.published).toContainEqual(delta);
+    }, 20_000);
+    disk.isFull = false;
+    await pipeline.stop();
   });
 
   it('events wait in memory, are published from there, and are all there', async () => {

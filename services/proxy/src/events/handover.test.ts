@@ -8,15 +8,16 @@ import { measurementOf } from './measurement.js';
 import { createEventPipeline } from './pipeline.js';
 import { SharedState } from './shared.js';
 import { NO_PLACE } from './sink.js';
+import { LogReader } from './spool/log.js';
 import { Slot, TableMemory } from './spool/table.js';
 import { tempDir } from './testing/temp-dir.js';
 
-it('the table has a session until its end is in the log, so that a kill does not lose both', async () => {
+/** A pipeline, and what the publishing thread sees of it. */
+async function start() {
   const dir = tempDir();
-  const config = eventsConfig.parse({ spool_dir: dir });
   let shared = new SharedState();
   let table = new TableMemory();
-  const pipeline = createEventPipeline(config, {
+  const pipeline = createEventPipeline(eventsConfig.parse({ spool_dir: dir }), {
     kafka: kafkaConfig.parse({}),
     logger: createLogger('test', { level: 'silent' }),
     registry: new Registry(),
@@ -34,22 +35,64 @@ it('the table has a session until its end is in the log, so that a kill does not
     },
   });
   await pipeline.start();
-  const log = sessionLog({ random: seededRandom(1), startMs: 1_780_000_000_000 });
+  const slot = new Slot();
+  const isOpen = (place: number): boolean =>
+    table.slots > place && table.copy(place, slot) !== null && slot.isOpen;
+  return { dir, shared, pipeline, isOpen };
+}
+
+function sessionOf(seed: number) {
+  const random = seededRandom(seed);
+  const log = sessionLog({ random, startMs: 1_780_000_000_000, intervals: 4, closed: true });
   const [started, end] = [log[0], log.at(-1)];
   const delta = log.find((event) => event.type === 'TrafficDelta');
   if (started === undefined || end === undefined || delta === undefined) throw new Error('empty');
   const session = { place: NO_PLACE, header: {}, started: () => partsOf(started) };
-  const slot = new Slot();
-  const isOpen = (): boolean => table.slots > 0 && table.copy(0, slot) !== null && slot.isOpen;
-  pipeline.emit(partsOf(started));
-  pipeline.note(session, measurementOf(delta));
+  return { session, end: partsOf(end), measurement: measurementOf(delta) };
+}
+
+it('the table has a session until its end is in the log, so that a kill does not lose both', async () => {
+  const { shared, pipeline, isOpen } = await start();
+  const { session, end, measurement } = sessionOf(1);
+  pipeline.emit(session.started());
+  pipeline.note(session, measurement);
   pipeline.swept();
+  const { place } = session;
   const written = shared.get('written');
   pipeline.release(session);
-  pipeline.emit(partsOf(end));
-  expect(isOpen()).toBe(true);
+  pipeline.emit(end);
+  expect(isOpen(place)).toBe(true);
   pipeline.swept();
-  expect(isOpen()).toBe(false);
+  expect(isOpen(place)).toBe(false);
   expect(shared.get('written')).toBeGreaterThan(written);
+  await pipeline.stop();
+});
+
+it('the publishing thread sees no end whose session still has a report, however many end at once', async () => {
+  const { dir, shared, pipeline, isOpen } = await start();
+  const all = Array.from({ length: 500 }, (_, i) => sessionOf(i + 1));
+  for (const { session, measurement } of all) {
+    pipeline.emit(session.started());
+    pipeline.report(session, measurement);
+  }
+  pipeline.swept();
+  const places = new Map(
+    all.map(({ session }) => [session.started().moment.session_id, session.place]),
+  );
+  for (const { session, end } of all) {
+    pipeline.release(session);
+    pipeline.emit(end);
+  }
+  const early = (): string[] => {
+    const written = shared.get('written');
+    const { frames } = new LogReader(dir).read(0, written, { maxFrames: 10_000, maxBytes: 1e7 });
+    return frames.flatMap(({ type, sessionId }) => {
+      const place = places.get(sessionId) ?? NO_PLACE;
+      return type === 'SessionClosed' && isOpen(place) ? [sessionId] : [];
+    });
+  };
+  expect(early()).toEqual([]);
+  pipeline.swept();
+  expect(early()).toEqual([]);
   await pipeline.stop();
 });

@@ -19,7 +19,7 @@ export interface IntakeDeps {
   readonly logger: Logger;
   /** Gives the oldest events that the disk did not take to the publishing thread, until they are repaid. */
   readonly lend: (chunk: Uint8Array) => void;
-  /** The gathered events are in the log, or wait for it in memory; the publishing thread cannot see them yet. */
+  /** The events so far are in the log, or wait for it in memory; the publishing thread cannot see them yet. */
   readonly onGiven: () => void;
 }
 
@@ -71,10 +71,11 @@ export class Intake {
     }, LEAVE_FILE_MS).unref();
   }
 
-  /** The position in the log after everything that was given. */
+  /** Bytes of everything that was given: in the log, published from memory, or still waiting. */
   get end(): number {
     this.#encode();
-    return this.#deps.log.position + this.counts.memoryBytes + this.#writer.bytes;
+    const { log, shared } = this.#deps;
+    return log.position + shared.get('repaid') + this.counts.memoryBytes + this.#writer.bytes;
   }
 
   /** Nothing more can be promised: new sessions should be refused. */
@@ -138,33 +139,35 @@ export class Intake {
   flush(isLast = false): void {
     this.#encode();
     this.#write();
+    // Before the publishing thread sees an end: a report of its session would leave behind it.
     this.#deps.onGiven();
-    if (this.#waiting.length === 0) return;
-    this.#arm();
-    if (performance.now() < this.#nextTryMs && !isLast) return;
+    if (this.#waiting.length > 0) this.#arm();
+    if (performance.now() >= this.#nextTryMs || isLast) this.#writeWaiting();
+    this.#show();
+  }
+
+  /** Brings events from memory to the log, as far as the disk takes them. */
+  #writeWaiting(): void {
     // Lent events go to the disk too: Kafka may be away for long. They are published twice at worst.
     for (let [chunk] = this.#waiting; chunk !== undefined && this.#append(chunk);) {
       this.#release(1);
       [chunk] = this.#waiting;
     }
-    this.#showWritten();
-    this.#lend();
   }
 
   /** Brings what is encoded to the log, or keeps it in memory. */
   #write(): void {
-    if (this.#writer.bytes > 0) {
-      const chunk = this.#writer.take();
-      if (this.#waiting.length > 0 || !this.#append(chunk)) this.#keep(chunk);
-    }
-    this.#showWritten();
+    if (this.#writer.bytes === 0) return;
+    const chunk = this.#writer.take();
+    if (this.#waiting.length > 0 || !this.#append(chunk)) this.#keep(chunk);
   }
 
   /** The lent events are published. */
   repaid(): void {
-    this.#release(this.#lent ?? 0);
+    const { shared } = this.#deps;
+    shared.set('repaid', shared.get('repaid') + this.#release(this.#lent ?? 0));
     this.#lent = null;
-    this.#lend();
+    this.flush();
   }
 
   /** Brings everything to the log, and leaves its last file. */
@@ -208,24 +211,27 @@ export class Intake {
     }
   }
 
-  #showWritten(): void {
+  /** Lets the publishing thread see all that was written, and lends it the oldest of the rest. */
+  #show(): void {
     const { log, shared } = this.#deps;
     shared.set('written', log.position);
+    this.#lend();
   }
 
   #keep(chunk: Buffer): void {
     this.#waiting.push(Buffer.from(chunk));
     this.#countMemory(chunk.length);
-    this.#lend();
   }
 
-  /** Forgets the oldest events that waited. */
-  #release(count: number): void {
+  /** Forgets the oldest events that waited. Returns their bytes. */
+  #release(count: number): number {
+    const before = this.counts.memoryBytes;
     for (const chunk of this.#waiting.splice(0, count)) this.#countMemory(-chunk.length);
     if (this.#lent !== null) this.#lent = Math.max(0, this.#lent - count);
     if (count > 0 && this.#waiting.length === 0) {
       this.#deps.logger.info('the event spool can be written again');
     }
+    return before - this.counts.memoryBytes;
   }
 
   #countMemory(bytes: number): void {

@@ -118,7 +118,10 @@ export class Publisher {
     }
     const { frames, next } = found;
     const isAtEnd = next >= shared.get('written');
-    if (isAtEnd) frames.push(...reports.take(this.#limits.maxFrames - frames.length, next));
+    if (isAtEnd) {
+      const published = next + shared.get('repaid');
+      frames.push(...reports.take(this.#limits.maxFrames - frames.length, published));
+    }
     const lent = isAtEnd && frames.length === 0 ? this.#lent : [];
     // With more events beside it, a single bad one can be distinguished from a faulty topic.
     if (!(await send(lent.length > 0 ? lent : frames, signal))) {

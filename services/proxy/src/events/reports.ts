@@ -41,15 +41,15 @@ export class ReportQueue {
   }
 
   /**
-   * Returns up to `count` reports as frames, of sessions whose earlier events all lie before a position of the log.
-   * They count as published. If Kafka accepts nothing, a later delta of their minute has all that they had.
+   * Returns up to `count` reports as frames, of sessions whose earlier events are all among the first `published`
+   * bytes. They count as published. If Kafka accepts nothing, a later delta of their minute has all that they had.
    */
-  take(count: number, position: number): Frame[] {
+  take(count: number, published: number): Frame[] {
     let left = count;
     for (const [place, version] of this.#waiting) {
       if (left === 0) break;
       // A later change is not on disk yet, and comes with its next note.
-      if (this.#table.copy(place, this.#slot) !== version || this.#slot.position > position)
+      if (this.#table.copy(place, this.#slot) !== version || this.#slot.position > published)
         continue;
       left -= 1;
       this.#waiting.delete(place);

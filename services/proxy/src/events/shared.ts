@@ -7,6 +7,8 @@ const PLACES = {
   freed: 2,
   /** Bytes of events in the memory of the proxy's thread, because the disk refuses them. */
   inMemory: 3,
+  /** Bytes of events that were published from there and never came to the log. */
+  repaid: 4,
 } as const;
 
 /** Numbers that the two threads share, so that they need not wake each other. */

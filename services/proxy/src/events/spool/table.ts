@@ -10,7 +10,7 @@
  * | bytes | content of a slot                                                               |
  * | ----- | ------------------------------------------------------------------------------- |
  * | 0     | its version                                                                     |
- * | 8     | number of the report, 0 if there is none; position of the log before it         |
+ * | 8     | number of the report, 0 if there is none; bytes of all events given before it   |
  * | 24    | the report, a measurement of 16 numbers                                         |
  * |       | from here on as on disk:                                                        |
  * | 152   | CRC-32 of all that follows, bytes that follow, generation, whether it is open   |
@@ -137,7 +137,7 @@ export class Slot {
     return this.#numbers[REPORT_NUMBER] ?? 0;
   }
 
-  /** Up to here, the log has all events of the session before its report. */
+  /** All events of the session before its report are among this many bytes of given events. */
   get position(): number {
     return this.#numbers[POSITION] ?? 0;
   }
@@ -211,7 +211,7 @@ export class SessionTable {
   /**
    * Writes the counters of a session; as a report if they may be published.
    *
-   * @param position of the log, behind all earlier events of the session.
+   * @param position how many bytes of events were given before.
    * @returns false if the session has no slot.
    */
   write(
