@@ -37,8 +37,8 @@ const DEAD_FOLDERS_AFTER_MS = 30_000;
 const DEAD_FOLDERS_INTERVAL_MS = 60_000;
 /** Delay if there is more than one turn published. */
 const DEAD_FOLDERS_MORE_MS = 1_000;
-/** Less than a returning owner waits for its folder. */
-const DEAD_SEND_TIMEOUT_MS = 1_000;
+/** Enough to connect to a distant Kafka. With the length of a turn, less than a returning owner waits for its folder. */
+const DEAD_SEND_TIMEOUT_MS = 4_000;
 /** So little that it can be sent in this time over a slow link too: a request that is not acknowledged is repeated. */
 const DEAD_LIMITS: ReadLimits = { maxFrames: 500, maxBytes: 256 * 1024 };
 

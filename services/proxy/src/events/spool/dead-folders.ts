@@ -2,18 +2,17 @@
  * Folders of dead proxies, for example after a change of proxy_id or of the number of workers. Their events
  * are published in place, in turns. Between two turns the owner may take its folder back.
  */
-import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Frame } from '../frame.js';
 import { SpoolError } from './files.js';
-import { lockFolder, logDir, recover, releaseFolder } from './folder.js';
+import { isFolderOfProxy, lockFolder, logDir, recover, releaseFolder } from './folder.js';
 import type { FolderConfig } from './folder.js';
 import { LogReader } from './log.js';
 import type { ReadLimits } from './log.js';
-import { hasOldFormat } from './old-format.js';
 import { removeTable, TableFile } from './table-file.js';
 
-/** Less than a returning owner waits for its folder. */
+/** With one request more, less than a returning owner waits for its folder. */
 const TURN_MS = 1_500;
 
 export interface DeadFolders {
@@ -48,8 +47,7 @@ export async function publishDeadFolders(
   const { spool_dir, spool_max_bytes } = config;
   for (const name of readdirSync(spool_dir)) {
     const dir = join(spool_dir, name);
-    const isFolder = existsSync(logDir(dir)) || hasOldFormat(dir);
-    if (!isFolder || name === config.proxy_id) continue;
+    if (name === config.proxy_id || !isFolderOfProxy(dir)) continue;
     let isEmpty = false;
     let isLocked = false;
     let reader: LogReader | null = null;
@@ -75,7 +73,7 @@ export async function publishDeadFolders(
       if (at === end) {
         removeTable(dir);
         // Last: while it is there, an interrupted deletion is repeated.
-        rmSync(logDir(dir), { recursive: true });
+        rmdirSync(logDir(dir));
         result.emptied.push(name);
         isEmpty = true;
       }

@@ -331,6 +331,7 @@ describe('the folder of a dead proxy', () => {
     for (const name of ['a', 'c']) await dieWith(configIn(dir, name), logs(2, true, 9).flat());
     // Also holds for root, who may read every file.
     mkdirSync(join(logDir(join(dir, 'b')), `${'0'.repeat(16)}.frames`), { recursive: true });
+    writeFileSync(join(dir, 'b', 'owner'), '');
     const there = kafka();
     const files = openFiles();
     const { emptied, trouble } = await publishDeadFolders(own, LIMITS, there.publish);
@@ -338,6 +339,24 @@ describe('the folder of a dead proxy', () => {
     expect(trouble?.code).toBe('spool_io');
     expect(openFiles()).toBe(files);
     expect(readdirSync(dir)).toEqual(['b']);
+  });
+
+  it('is not any folder with a log: those of other programs stay as they are', async () => {
+    const dir = tempDir();
+    const own = configIn(dir, 'own');
+    for (const name of ['log', 'events']) {
+      mkdirSync(join(dir, 'database', name), { recursive: true });
+      writeFileSync(join(dir, 'database', name, 'monday'), 'of somebody');
+    }
+    await dieWith(configIn(dir, 'dead'), logs(2, true, 9).flat());
+    writeFileSync(join(dir, 'dead', 'log', 'note'), 'of somebody');
+    const there = kafka();
+    await publishDeadFolders(own, LIMITS, there.publish);
+    expect(fold(there.events).size).toBe(2);
+    for (const name of ['log', 'events']) {
+      expect(readdirSync(join(dir, 'database', name))).toEqual(['monday']);
+    }
+    expect(readdirSync(join(dir, 'dead', 'log'))).toEqual(['note']);
   });
 
   it('of the former format is published too', async () => {
@@ -354,6 +373,7 @@ describe('the folder of a dead proxy', () => {
     const own = configIn(dir, 'worker-1');
     // A process that died during the deletion left this.
     mkdirSync(join(dir, 'worker-6', 'log'), { recursive: true });
+    writeFileSync(join(dir, 'worker-6', 'owner'), '');
     await dieWith(configIn(dir, 'worker-7'), logs(5, true, 9).flat());
     expect((await publishDeadFolders(own, LIMITS, kafka().publish)).emptied).toEqual([
       'worker-6',

@@ -5,7 +5,7 @@
  * Guarantee: files of a process are deleted only after their replacement is on disk. After a crash,
  * the next process repeats the same work.
  */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { releaseOwnership, takeOwnership } from '@sockscope/runtime';
@@ -17,7 +17,7 @@ import type { OpenSessions } from '../measurement.js';
 import { isMissing, SpoolError, syncPath } from './files.js';
 import { endOf, LogReader, LogWriter, segmentBytes, segmentsOf } from './log.js';
 import { hasOldFormat, oldAliveMs, oldEvents, removeOldFormat } from './old-format.js';
-import { readTable, TableFile } from './table-file.js';
+import { hasTable, readTable, TableFile } from './table-file.js';
 
 export interface FolderConfig {
   /** Folder of all proxies on this machine. */
@@ -45,11 +45,18 @@ export interface OpenFolder extends Recovered {
 const LOG_DIR = 'log';
 const OWNER_FILE = 'owner';
 const LOCK_RETRY_MS = 200;
-const LOCK_ATTEMPTS = 15;
+/** Longer than another proxy needs to publish a part of the folder: dead-folders.ts, and backend.ts for a request. */
+const LOCK_ATTEMPTS = 40;
 const READ_LIMITS = { maxFrames: 10_000, maxBytes: 4 * 1024 ** 2 };
 
 export function logDir(dir: string): string {
   return join(dir, LOG_DIR);
+}
+
+/** Whether a proxy left events here. Other programs name their folders "log" and "events" too. */
+export function isFolderOfProxy(dir: string): boolean {
+  const isOwned = existsSync(ownerFile(dir)) || hasTable(dir);
+  return isOwned && (existsSync(logDir(dir)) || hasOldFormat(dir));
 }
 
 /**
@@ -153,7 +160,7 @@ function followLog(open: OpenSessions, log: string, end: number): number {
   return reader.lostBytes;
 }
 
-/** A process that empties the folder of a dead one finishes soon. */
+/** A process that publishes the folder of a dead one leaves it soon. */
 async function lockPatiently(dir: string): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     if (lockFolder(dir)) return;

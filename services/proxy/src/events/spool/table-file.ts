@@ -122,6 +122,10 @@ export class TableFile {
   }
 }
 
+export function hasTable(dir: string): boolean {
+  return existsSync(join(dir, NAME));
+}
+
 export function removeTable(dir: string): void {
   rmSync(join(dir, NAME), { force: true });
 }

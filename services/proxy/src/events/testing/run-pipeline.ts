@@ -1,5 +1,6 @@
 /** A pipeline whose publishing side runs in this thread, and a Kafka that can be away. */
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createLogger, Registry } from '@sockscope/runtime';
 import {
   kafkaConfig,
@@ -28,6 +29,8 @@ export function fakeKafka() {
     failure: new KafkaError('kafka_unreachable', 'away', { retryable: true }),
     refuses: (_event: SessionEvent): boolean => false,
     requests: 0,
+    /** How long it takes to answer. */
+    answerMs: 0,
   };
   const createProducer = (hooks: ProducerHooks, isDead: () => boolean): KafkaProducer<Frame> => ({
     async send(_topic, batch, signal) {
@@ -37,6 +40,11 @@ export function fakeKafka() {
         await new Promise((resolve) => setTimeout(resolve, 5));
         // A dead process sends nothing, though this one continues.
         if (isDead()) await new Promise(() => undefined);
+      }
+      if (state.answerMs > 0) {
+        await delay(state.answerMs, undefined, { signal }).catch(() => {
+          throw new KafkaError('kafka_aborted', 'aborted', { retryable: true });
+        });
       }
       state.requests += 1;
       const refused: Frame[] = [];
