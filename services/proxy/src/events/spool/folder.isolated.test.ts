@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { fold, sessionEvent } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
@@ -193,6 +193,19 @@ describe('the folder of a proxy', () => {
     const second = recovered(config);
     expect(second).toEqual({ crashed: 0, events: first.events });
   });
+
+  it.each([0, Date.UTC(2200, 0)])(
+    'has valid ends, however wrong the clock of the machine is (%i)',
+    async (nowMs) => {
+      const config = configIn(tempDir(), 'p');
+      await dieWith(config, logs(3, false, 4).flat());
+      const clock = vi.spyOn(Date, 'now').mockReturnValue(nowMs);
+      // It checks each event by the contract.
+      const { crashed } = recovered(config);
+      clock.mockRestore();
+      expect(crashed).toBe(3);
+    },
+  );
 
   it('that is cut off anywhere in its log gives all whole events, and an end to each session', async () => {
     const dir = tempDir();

@@ -9,6 +9,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { releaseOwnership, takeOwnership } from '@sockscope/runtime';
+import { EVENT_LIMITS } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { partsOf } from '../event-parts.js';
 import { FrameWriter } from '../frame.js';
@@ -98,7 +99,8 @@ export function recover(dir: string, spoolMaxBytes: number): Recovered {
   if (isOld || !status.isClean) {
     if (isOld) appendEvents(writer, oldEvents(dir, open));
     lostBytes = followLog(open, log, writer.position);
-    const nowMs = Date.now();
+    // The contract ends in 2100; a clock beyond it is wrong.
+    const nowMs = Math.min(Date.now(), EVENT_LIMITS.latest_ms - 1);
     const ends = [...open.values()].map((known) => assumedEnd(known, aliveMs, nowMs));
     appendEvents(writer, ends);
     crashedSessions = ends.length;
