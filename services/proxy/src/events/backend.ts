@@ -19,8 +19,9 @@ import { publishDeadFolders } from './spool/dead-folders.js';
 import { SpoolError } from './spool/files.js';
 import { logDir, openFolder, releaseFolder } from './spool/folder.js';
 import type { OpenFolder } from './spool/folder.js';
-import { LogReader } from './spool/log.js';
+import { LogReader, segmentBytes } from './spool/log.js';
 import type { ReadLimits } from './spool/log.js';
+import { fillReserve } from './spool/reserve.js';
 import { TableMemory } from './spool/table.js';
 
 /**
@@ -171,6 +172,8 @@ function run(
       await tableFile.sync();
       if (canFree) shared.set('freed', reader.free(done));
     }
+    // After a start on a full disk, as soon as there is room again.
+    fillReserve(dir, segmentBytes(events.spool_max_bytes));
     troubled(null);
   }
 

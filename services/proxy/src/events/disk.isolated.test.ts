@@ -20,6 +20,8 @@ import { tempDir } from './testing/temp-dir.js';
 
 const disk = vi.hoisted(() => ({
   isFull: false,
+  /** Bytes that it takes nevertheless: of deleted files. */
+  room: 0,
   /** How often a folder was listed. */
   listings: 0,
   /** Synced content by file. */
@@ -63,10 +65,17 @@ vi.mock('node:fs', async (importOriginal) => {
       real.fdatasync(fd, done);
     },
     writeSync(fd: number, buffer: Uint8Array, offset: number, length: number, position: number) {
-      if (disk.isFull && position + length > real.fstatSync(fd).size) {
+      const growth = Math.max(0, position + length - real.fstatSync(fd).size);
+      if (disk.isFull && growth > disk.room) {
         throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
       }
+      if (disk.isFull) disk.room -= growth;
       return real.writeSync(fd, buffer, offset, length, position);
+    },
+    rmSync(path: string, options: fs.RmOptions) {
+      const size = real.statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+      if (disk.isFull) disk.room += size;
+      real.rmSync(path, options);
     },
   };
 });
@@ -244,6 +253,25 @@ describe('while the disk is full', () => {
     expect(
       kafka.published.filter((e) => e.type === 'SessionClosed' && e.close_reason !== 'client_eof'),
     ).toEqual([]);
+  });
+
+  it('a killed proxy starts again, however often, and publishes what it had', async () => {
+    const dir = tempDir();
+    const kafka = fakeKafka();
+    kafka.state.isAway = true;
+    const first = await run(dir, kafka);
+    const some = liveSessions(20, 9);
+    for (const live of some) live.step(first.pipeline);
+    first.pipeline.swept();
+    first.kill();
+    disk.isFull = true;
+    (await run(dir, kafka)).kill();
+    kafka.state.isAway = false;
+    const third = await run(dir, kafka);
+    await third.pipeline.stop();
+    Object.assign(disk, { isFull: false, room: 0 });
+    const states = [...fold(kafka.published).values()];
+    expect(states.map(({ row }) => row?.close_reason)).toEqual(some.map(() => 'proxy_crashed'));
   });
 
   it('TrafficDeltas are published too, though the log does not grow', async () => {

@@ -18,6 +18,7 @@ import type { OpenSessions } from '../measurement.js';
 import { isMissing, SpoolError, syncPath } from './files.js';
 import { endOf, LogReader, LogWriter, segmentBytes, segmentsOf } from './log.js';
 import { hasOldFormat, oldAliveMs, oldEvents, removeOldFormat } from './old-format.js';
+import { fillReserve, freeReserve } from './reserve.js';
 import { hasTable, readTable, TableFile } from './table-file.js';
 
 export interface FolderConfig {
@@ -74,6 +75,7 @@ export async function openFolder(config: FolderConfig): Promise<OpenFolder> {
     aliveMs: Date.now(),
     isClean: false,
   });
+  fillReserve(dir, segmentBytes(config.spool_max_bytes));
   // This folder's own name in it.
   syncPath(config.spool_dir);
   return { ...recovered, dir, table };
@@ -85,6 +87,7 @@ export async function openFolder(config: FolderConfig): Promise<OpenFolder> {
  * @throws SpoolError if the disk refuses; all is still there then.
  */
 export function recover(dir: string, spoolMaxBytes: number): Recovered {
+  freeReserve(dir);
   const { status, open } = readTable(dir);
   const isOld = hasOldFormat(dir);
   const aliveMs = isOld ? oldAliveMs(dir) : status.aliveMs;
@@ -165,7 +168,7 @@ function followLog(open: OpenSessions, log: string, end: number): number {
 /** A process that publishes the folder of a dead one leaves it soon. */
 async function lockPatiently(dir: string): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
-    if (lockFolder(dir)) return;
+    if (lockOwn(dir)) return;
     if (attempt === LOCK_ATTEMPTS) {
       throw new SpoolError(
         `${dir} belongs to a running proxy`,
@@ -173,6 +176,16 @@ async function lockPatiently(dir: string): Promise<void> {
       );
     }
     await delay(LOCK_RETRY_MS);
+  }
+}
+
+/** Takes the mark of this proxy's own folder, on a full disk too. */
+function lockOwn(dir: string): boolean {
+  try {
+    return lockFolder(dir);
+  } catch (error) {
+    if (!freeReserve(dir)) throw error;
+    return lockFolder(dir);
   }
 }
 
