@@ -4,6 +4,7 @@ export * from './errors.js';
 export * from './lifecycle/ownership.js';
 export * from './lifecycle/program.js';
 export * from './lifecycle/service.js';
+export * from './lifecycle/signals.js';
 export * from './log/logger.js';
 export * from './ops/certificates.js';
 export * from './ops/health.js';

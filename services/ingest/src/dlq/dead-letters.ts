@@ -5,7 +5,7 @@
  * have delivered at most two batches, and deliver more when these letters are stored.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf } from '@sockscope/runtime';
+import { messageOf, signalWithin } from '@sockscope/runtime';
 import type { Component } from '@sockscope/runtime';
 import type { CommitPosition, OutgoingRecord } from '@sockscope/runtime/kafka';
 import type { Waits } from '../waits/waits.js';
@@ -78,10 +78,7 @@ export function createDeadLetters(
     const records = new Map<OutgoingRecord, PoisonRecord>(
       sent.map((letter) => [dlqRecordOf(letter), letter]),
     );
-    const signal = AbortSignal.any([
-      ending.signal,
-      AbortSignal.timeout(config.attempt_ms ?? ATTEMPT_MS),
-    ]);
+    const signal = signalWithin(ending.signal, config.attempt_ms ?? ATTEMPT_MS);
     const refused = await deps.publisher.publish([...records.keys()], signal);
     const kept = new Set(refused.map((record) => records.get(record)));
     for (const letter of sent) if (!kept.has(letter)) deps.onDelivered(letter);

@@ -6,7 +6,7 @@
  * sessions are in the table on disk.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf } from '@sockscope/runtime';
+import { messageOf, signalWithin } from '@sockscope/runtime';
 import type { KafkaProducer } from '@sockscope/runtime/kafka';
 import { Delivery } from './delivery.js';
 import type { CreateProducer, Log } from './delivery.js';
@@ -192,8 +192,7 @@ function run(
           async (frames, proxyId) => {
             const producer = apart.get(proxyId) ?? delivery.connect(proxyId);
             apart.set(proxyId, producer);
-            const inTime = AbortSignal.timeout(DEAD_SEND_TIMEOUT_MS);
-            return delivery.send(producer, frames, AbortSignal.any([signal, inTime]));
+            return delivery.send(producer, frames, signalWithin(signal, DEAD_SEND_TIMEOUT_MS));
           },
         );
         crashed += done.crashedSessions;

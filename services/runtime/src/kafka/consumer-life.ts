@@ -6,6 +6,7 @@
  */
 import kafkajs from 'kafkajs';
 import type { Admin, Consumer } from 'kafkajs';
+import { signalWithin } from '../lifecycle/signals.js';
 import type { Logger } from '../log/logger.js';
 import { createKafkaClient } from './client.js';
 import type { KafkaConfig } from './config.js';
@@ -128,10 +129,7 @@ export function createConsumerLife(
       client.destroy();
     },
     settled: (work, signal) =>
-      within(
-        AbortSignal.any([signal, AbortSignal.timeout(SETTLE_DEADLINE_MS)]),
-        Promise.allSettled([left, work]),
-      ),
+      within(signalWithin(signal, SETTLE_DEADLINE_MS), Promise.allSettled([left, work])),
   };
 }
 
