@@ -122,6 +122,26 @@ describe('a browser that signs in with a key', () => {
     key = await createKey(database.clickhouse, { name: 'k2', scope: ['read'] }, nowMs);
   });
 
+  it('takes no more than the share of its key, however often it signs in', async () => {
+    const narrow = await createTestApp(database.clickhouse, {
+      now: () => nowMs,
+      settings: {
+        auth: { methods: ['api_keys'] },
+        limits: { light_running_max: 2, light_waiting_max: 0 },
+      },
+    });
+    const headers = { 'content-type': 'application/json', 'sec-fetch-site': 'same-origin' };
+    const modest = await createKey(database.clickhouse, { name: 'm', scope: ['read'] }, nowMs);
+    const greedy = Array.from({ length: 10 }, () => post('/login', headers, { key }, narrow));
+    const other = await post('/login', headers, { key: modest }, narrow);
+    expect(other.statusCode).toBe(204);
+    const answers = await Promise.all(greedy);
+    expect(new Set(answers.map(({ statusCode }) => statusCode))).toEqual(new Set([204, 503]));
+    const refused = answers.filter(({ statusCode }) => statusCode === 503);
+    expect(refused.every((answer) => answer.headers['retry-after'] === '1')).toBe(true);
+    await narrow.close();
+  });
+
   it('is refused with an invented cookie', async () => {
     for (const token of ['', 'x', 'A'.repeat(43), `${'A'.repeat(42)}'`]) {
       expect([token, await statusOf(`__Host-sockscope_session=${token}`)]).toEqual([token, 401]);

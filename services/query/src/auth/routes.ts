@@ -67,7 +67,11 @@ export function serveAccount(app: FastifyInstance, deps: QuestionDeps & AccountD
       if (principal.kind !== 'key' || keyId === null) {
         throw new ProblemError('forbidden', 'signing in needs QUERY_AUTH=api_keys and a key');
       }
-      const token = await signIns.asKey(request, principal, keyId);
+      // Each one is written three times, so one key may not sign in as often as it likes.
+      const token = await deps.gates.light.pass(
+        { ...deps.contextOf(request, reply), share: principal.id },
+        () => signIns.asKey(request, principal, keyId),
+      );
       return reply
         .header('set-cookie', cookies.session.keep(token))
         .header('cache-control', 'no-store')
