@@ -11,16 +11,6 @@ import { SMALL_TABLES } from './clickhouse-settings.js';
 import { INGEST } from './service-process.js';
 
 /**
- * No test kills this broker, so nothing waits for its session to expire. It works for the whole run, and half of
- * its work without clients is heartbeats and empty records of the controller, twice a second each.
- */
-const CALM_KAFKA = {
-  'broker.heartbeat.interval.ms': '2000',
-  'broker.session.timeout.ms': '9000',
-  'metadata.max.idle.interval.ms': '5000',
-};
-
-/**
  * One real Kafka and one real ClickHouse for all integration tests, on free ports and temporary
  * data. Every test uses a topic, database and group of its own. To save the start while working,
  * point SOCKSCOPE_TEST_KAFKA_BROKERS and SOCKSCOPE_TEST_CLICKHOUSE_URL at ones that run already; tests
@@ -48,7 +38,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     const kafka = await startKafka({
       dataDir: join(dataDir, 'kafka'),
       // Tests kill members of groups; the default lets nobody take over within 6 s.
-      properties: { 'group.min.session.timeout.ms': '1000', ...CALM_KAFKA },
+      properties: { 'group.min.session.timeout.ms': '1000' },
     });
     started.push(kafka);
     project.provide('kafkaLogDir', join(dataDir, 'kafka', 'data'));
