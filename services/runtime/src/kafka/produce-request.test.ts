@@ -87,7 +87,7 @@ describe('the partitioner', () => {
     expect(counts.get('t')).toBe(8);
   });
 
-  it('refuses a batch whose partition the broker does not name: kafkajs would leave it out in silence', () => {
+  it('refuses a batch whose partition the broker does not name: kafkajs would leave it out silently', () => {
     const choose = packedPartitioner(new Map())();
     const partitionMetadata = metadata(5).filter(({ partitionId }) => partitionId !== 2);
     expect(() => choose({ topic: 't', partitionMetadata, message: batch })).toThrow(

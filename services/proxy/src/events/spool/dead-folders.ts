@@ -12,7 +12,7 @@ import { LogReader } from './log.js';
 import type { ReadLimits } from './log.js';
 import { removeTable, TableFile } from './table-file.js';
 
-/** With one request more, less than a returning owner waits for its folder. */
+/** A turn and one request take less time than a returning owner waits for its folder. */
 const TURN_MS = 1_500;
 
 export interface DeadFolders {

@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all tests open folders of the same make, with the clocks and the full disks of this file. */
 import {
   cpSync,
   existsSync,

@@ -23,7 +23,7 @@ export function fillReserve(dir: string, bytes: number): void {
       closeSync(fd);
     }
   } catch {
-    // The disk is full, and the log says so.
+    // The disk is full. An append that fails is logged.
   }
 }
 
