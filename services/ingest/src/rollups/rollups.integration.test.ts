@@ -93,6 +93,19 @@ async function dirtyBuckets() {
   return (await createBuckets(clickhouse, { timeoutMs: 120_000 }).dirty()).buckets;
 }
 
+/** Time and interval of an event hours after `BASE_MS` with which nothing has moved. */
+function silentAfter(hours: number) {
+  const time = toTimestamp(BASE_MS + hours * HOUR_MS);
+  const nothing = { delta: zeroCounters(), minute: zeroCounters() };
+  return { occurred_at: time, interval_start: time, interval_end: time, ...nothing };
+}
+
+/** The same of a SessionClosed, of a session that began at `BASE_MS`. */
+function endAfter(hours: number) {
+  const silent = silentAfter(hours);
+  return { ...silent, ended_at: silent.occurred_at, duration_ms: hours * HOUR_MS };
+}
+
 /** Sums until nothing is dirty: each call sums a bucket once. */
 async function settle(rollups: Rollups): Promise<void> {
   for (let rounds = 0; rounds < 100; rounds += 1) {
@@ -412,18 +425,7 @@ describe('rollups', () => {
       sql: `INSERT INTO ingest_lost_sessions (session_id, started_at, ended_at, version, state)
         SELECT generateUUIDv4(), fromUnixTimestamp64Milli(toInt64(${BASE_MS} - intDiv(number, 2) - 1), 'UTC') AS start, start, 1, 1 FROM numbers(205000)`,
     });
-    const end = toTimestamp(BASE_MS + 5 * HOUR_MS);
-    const nothing = { bytes_sent: 0, bytes_received: 0, packets_sent: 0, packets_received: 0 };
-    const closed = {
-      ...last,
-      occurred_at: end,
-      interval_start: end,
-      interval_end: end,
-      delta: nothing,
-      minute: nothing,
-      ended_at: end,
-      duration_ms: 5 * HOUR_MS,
-    };
+    const closed = { ...last, ...endAfter(5) };
     await storeBatch(clickhouse, [closed], [keeper]);
     await settle(rollups);
     expect(await storedSums()).toEqual(plainSums([...log.slice(0, -1), closed]));
@@ -437,22 +439,12 @@ describe('rollups', () => {
     const ends = logs.map((log) => {
       const last = log.pop();
       if (last?.type !== 'SessionClosed') throw new Error('the log must end');
-      return [2, 4].map((hours, i) => {
-        const end = toTimestamp(BASE_MS + hours * HOUR_MS);
-        const nothing = { bytes_sent: 0, bytes_received: 0, packets_sent: 0, packets_received: 0 };
-        return {
-          ...last,
-          seq: last.seq + i,
-          bytes_sent: last.bytes_sent + i,
-          occurred_at: end,
-          interval_start: end,
-          interval_end: end,
-          delta: nothing,
-          minute: nothing,
-          ended_at: end,
-          duration_ms: hours * HOUR_MS,
-        };
-      });
+      return [2, 4].map((hours, i) => ({
+        ...last,
+        seq: last.seq + i,
+        bytes_sent: last.bytes_sent + i,
+        ...endAfter(hours),
+      }));
     });
     const [one = [], other = []] = ends;
     const deliveries = [logs.flat(), one.slice(0, 1), other.slice(1), one.slice(1)];
@@ -476,21 +468,8 @@ describe('rollups', () => {
     const log = sessionLog({ random: seededRandom(17), startMs: BASE_MS, closed: true });
     const first = log.at(-1);
     if (first?.type !== 'SessionClosed') throw new Error('the log must end');
-    const [one, other] = [2, 4].map((hours, i) => {
-      const end = toTimestamp(BASE_MS + hours * HOUR_MS);
-      return {
-        ...first,
-        seq: first.seq + i,
-        occurred_at: end,
-        interval_start: end,
-        interval_end: end,
-        delta: zeroCounters(),
-        minute: zeroCounters(),
-        ended_at: end,
-        duration_ms: hours * HOUR_MS,
-      };
-    });
-    if (one === undefined || other === undefined) throw new Error('two ends are needed');
+    const one = { ...first, ...endAfter(2) };
+    const other = { ...first, seq: first.seq + 1, ...endAfter(4) };
     const begun = log.slice(0, -1);
     // It died before it committed, so all of it is delivered again.
     await storeBatch(clickhouse, [...begun, one], [newKeeper()]);
@@ -550,17 +529,7 @@ describe('rollups', () => {
       logs.flatMap((log) => {
         const last = log.at(-1);
         if (last?.type !== 'TrafficDelta') throw new Error('the log must end with traffic');
-        const time = toTimestamp(BASE_MS + number * HOUR_MS);
-        const nothing = zeroCounters();
-        return {
-          ...last,
-          seq: last.seq + number,
-          occurred_at: time,
-          interval_start: time,
-          interval_end: time,
-          delta: nothing,
-          minute: nothing,
-        };
+        return { ...last, seq: last.seq + number, ...silentAfter(number) };
       });
     const restarted = newKeeper();
     await storeBatch(clickhouse, heartbeats(1), [restarted]);
