@@ -42,7 +42,7 @@ export const rollupsConfig = z.object({
     description:
       'the same for the newest slices of the present hour: beside much other work, a statement gets as many cores as its threads win',
   }),
-  present_nice: integer({ min: -20, max: 19 }).default(-5).meta({
+  present_nice: integer({ min: -20, max: 19 }).default(-15).meta({
     env: 'INGEST_ROLLUP_PRESENT_NICE',
     description:
       'niceness of these threads in the database (see nice(1)), so that they go before merges and other sums; 0 changes nothing. It has an effect if the server has CAP_SYS_NICE',
