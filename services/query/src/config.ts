@@ -83,7 +83,8 @@ const settings = z.object({
       }),
     connections_max: integer({ min: 1, max: 100_000 }).default(4_096).meta({
       env: 'QUERY_CONNECTIONS_MAX',
-      description: 'open client connections; more are closed at once',
+      description:
+        'open client connections; more are closed at once, and so are those beyond half of them from one address or IPv6 /64, unless it is a trusted proxy',
     }),
   }),
   limits: z.object({

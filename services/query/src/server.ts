@@ -1,6 +1,7 @@
 import { formatListenAddress } from '@sockscope/runtime';
 import type { Component, ListenAddress, Logger } from '@sockscope/runtime';
 import type { FastifyInstance } from 'fastify';
+import { shareConnections } from './http/connections.js';
 
 export interface QueryServer extends Component {
   start(): Promise<void>;
@@ -11,11 +12,16 @@ export interface QueryServer extends Component {
 
 /** The app behind a port. */
 export function createQueryServer(
-  config: { readonly listen: ListenAddress; readonly connections_max: number },
+  config: {
+    readonly listen: ListenAddress;
+    readonly connections_max: number;
+    readonly trusted_proxies: readonly string[];
+  },
   deps: { readonly app: FastifyInstance; readonly logger: Logger },
 ): QueryServer {
   const { app, logger } = deps;
   let address: ListenAddress | null = null;
+  shareConnections(app.server, config);
   return {
     async start() {
       app.server.maxConnections = config.connections_max;

@@ -51,10 +51,7 @@ export async function createQuery(config: QueryConfig): Promise<Service> {
   });
   health.add('live', 'event_loop', () => eventLoop.check());
   const ops = createOpsServer(config.ops, { health, metrics: registry, logger });
-  const server = createQueryServer(
-    { listen: config.listen, connections_max: config.http.connections_max },
-    { app, logger },
-  );
+  const server = createQueryServer({ ...config.http, listen: config.listen }, { app, logger });
   return createService(
     { name: 'query', shutdown_deadline_ms: config.shutdown_deadline_ms },
     [
