@@ -750,7 +750,7 @@ describe('today, with fresh sums and no newer events,', () => {
     expect({ ...second, as_of: '' }).toEqual({ ...first, as_of: '' });
     expect(await queriesSent()).toEqual(asked);
     expect(await api.registry.metrics()).toMatch(
-      /sockscope_query_sql_reused_total\{[^}]*query="period"[^}]*\} [1-9]/,
+      /sockscope_query_sql_reused_total\{[^}]*query="sketches"[^}]*\} [1-9]/,
     );
   });
 

@@ -5,13 +5,11 @@ import type { Part } from './sums.js';
  * A part without rows, before those that read sums; see FINISHED_FIRST.
  *
  * @param key an expression over a user, host and port.
- * @param states further columns.
  */
-export function finishedFirst(key: string, states: string | null): Part {
+export function finishedFirst(key: string): Part {
   const sums = SUM_NAMES.map((name) => `toUInt64(0) AS s_${name}`);
-  const more = states === null ? sums : [...sums, states];
   return {
-    sql: `SELECT ${key} AS k, toInt64(0) AS slot, ${more.join(', ')}
+    sql: `SELECT ${key} AS k, toInt64(0) AS slot, ${sums.join(', ')}
       FROM (SELECT '' AS user, '' AS dest_host, toUInt16(0) AS dest_port ${FINISHED_FIRST})`,
     params: {},
   };

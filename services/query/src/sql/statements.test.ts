@@ -8,7 +8,7 @@ import { activePageQuery, activeUsersQuery } from './active.js';
 import { changesQuery } from './explain.js';
 import { exportSessions, exportTop } from './exports.js';
 import { sessionsByIdQuery, sessionsPageQuery } from './sessions.js';
-import { periodQuery } from './period.js';
+import { sketchesQuery } from './sketches.js';
 import { isAddress, seriesQuery } from './sums.js';
 import type { SumsBy, SumsOf } from './sums.js';
 import { flowsQuery, topQuery, topsQuery } from './top.js';
@@ -99,7 +99,12 @@ const STATEMENTS: Readonly<Record<string, string>> = {
     10,
   ).sql,
   flows: flowsQuery(pairs, 'bytes', 10).sql,
-  period: periodQuery(total, pieces).sql,
+  sketches: sketchesQuery([{ ...pieces, fromMs: 0 }], total.sessions).sql,
+  tops: topsQuery(
+    (['total', 'user', 'destination'] as const).map((by) => ({ ...sumsOf(by), by })),
+    'bytes',
+    10,
+  ).sql,
   series: seriesQuery({ ...total, cuts: [NOON_MS] }).sql,
   page: sessionsPageQuery(page).sql,
   page_by_bytes: sessionsPageQuery({

@@ -57,8 +57,10 @@ function rowKey({ by, together }: SumsOf): string {
 
 /** Names the rows that a sum is made of: sums with the same name can be made in one reading (see `together`). */
 export function rowsOf({ by, rollup }: SumsOf): string {
-  if (rollup?.kind === 'dimension') return by;
-  return rollup?.kind ?? `rows, ${String(isAtEnd(by))}`;
+  if (rollup?.kind === 'pairs') return rollup.kind;
+  // Chosen keys of one dimension are not the rows of another.
+  if (rollup !== null && rollup.keys !== null) return by;
+  return `${rollup?.kind ?? 'rows'}, ${String(isAtEnd(by))}`;
 }
 
 /** Whether all figures of a session count at its end. */
@@ -120,7 +122,7 @@ export interface SumsOf {
   readonly shown: ShownKeys | null;
   /** Starts of the pieces of a time series; null for one sum over everything. */
   readonly cuts: readonly number[] | null;
-  /** Dimensions that are summed in one reading instead of `by`; not from sums by dimension. Keys are pairs of both. */
+  /** Dimensions that are summed in one reading instead of `by`: see rowsOf. Keys are pairs of both. */
   readonly together?: readonly Dimension[];
 }
 
@@ -158,13 +160,10 @@ function part(of: {
    * The exact tables have many rows for a key; the rollups' rows are summed once, with all others.
    */
   readonly summed: boolean;
-  /** Further columns. */
-  readonly states: string | null;
   /** The rows are chosen before FINAL: no version of a row changes what the condition reads. */
   readonly isStable?: boolean;
 }): Part {
-  const sums = SUM_NAMES.map((name) => `${of.columns[name] ?? 'toUInt64(0)'} AS s_${name}`);
-  const columns = of.states === null ? sums : [...sums, of.states];
+  const columns = SUM_NAMES.map((name) => `${of.columns[name] ?? 'toUInt64(0)'} AS s_${name}`);
   return {
     sql: `SELECT ${of.key} AS k, ${of.slot} AS slot, ${columns.join(', ')}
       FROM ${of.table} FINAL
@@ -182,7 +181,7 @@ const PIECES = [
   ['ten', 'slices', ['rollup_10m', 'slice'], ['rollup_10m', 'slice']],
 ] as const;
 
-export function rollupParts(of: SumsOf, states: string | null): Part[] {
+function rollupParts(of: SumsOf): Part[] {
   const source = of.rollup;
   if (source === null) return [];
   return PIECES.flatMap(([prefix, pieces, byDimension, byPairs]) => {
@@ -190,9 +189,7 @@ export function rollupParts(of: SumsOf, states: string | null): Part[] {
     const { [pieces]: counted } = of.counted;
     const { [pieces]: moved } = of.moved;
     const read = (spans: readonly Span[], names: readonly SumName[], name: string) =>
-      spans.length === 0
-        ? []
-        : [rollupPart(of, source, { table, span, spans, names, name, states })];
+      spans.length === 0 ? [] : [rollupPart(of, source, { table, span, spans, names, name })];
     if (isSame(counted, moved)) return read(counted, SUM_NAMES, prefix);
     return [
       ...read(counted, COUNTED_NAMES, `${prefix}c`),
@@ -211,7 +208,6 @@ function rollupPart(
     readonly names: readonly SumName[];
     /** Prefix of its parameters. */
     readonly name: string;
-    readonly states: string | null;
   },
 ): Part {
   const within = countedWithin(from.span, from.spans, from.name);
@@ -220,15 +216,14 @@ function rollupPart(
     slot: slotSql(of, 'toInt64(toUnixTimestamp(bucket)) * 1000'),
     columns: Object.fromEntries(from.names.map((name) => [name, name])),
     summed: false,
-    states: from.states,
   };
   if (source.kind === 'pairs') {
     const key = rowKey(of);
     return part({ ...common, key, where: allOf([source.filter, within, ...keyIn(key, of)]) });
   }
   const dimension = {
-    sql: 'dimension = {rollup_dimension:String}',
-    params: { rollup_dimension: source.dimension },
+    sql: 'dimension IN {rollup_dimensions:Array(String)}',
+    params: { rollup_dimensions: [...(of.together ?? [source.dimension])] },
   };
   const only: Condition[] =
     source.keys === null
@@ -239,36 +234,34 @@ function rollupPart(
             params: { rollup_keys: [...source.keys] },
           },
         ];
-  const key = of.by === 'total' ? `''` : 'key';
-  return part({ ...common, key, where: allOf([dimension, within, ...only, ...keyIn(key, of)]) });
+  return part({
+    ...common,
+    key: of.together === undefined ? summedKey(of.by) : `(toString(dimension), key)`,
+    where: allOf([dimension, within, ...only, ...keyIn(summedKey(of.by), of)]),
+  });
 }
+
+/** The key of a row of a dimension's sums. */
+const summedKey = (by: SumsBy) => (by === 'total' ? `''` : 'key');
 
 function slotSql(of: SumsOf, ms: string): string {
   return of.cuts === null ? 'toInt64(0)' : `roundDown(${ms}, {cuts:Array(Int64)})`;
 }
 
-/** States of sketches that rows of the exact tables come with, as columns. Not for a time series. */
-export interface RowStates {
-  /** @param ended holds for the rows of sessions that ended too. */
-  readonly began: (ended: string) => string;
-  readonly ended: string;
-  readonly moved: string;
-}
-
 /** Rows (key, slot, sums) of the parts of a range that only the exact tables answer. */
-export function exactParts(of: SumsOf, states: RowStates | null): Part[] {
+function exactParts(of: SumsOf): Part[] {
   const key = rowKey(of);
   const keys = keyIn(key, of);
   const ofKeys = { ...of.sessions, filter: allOf([of.sessions.filter, ...keys]) };
   const { exact } = of.counted;
-  if (isAtEnd(of.by)) return endedParts(of, { ofKeys, key, states, began: 'any' });
+  if (isAtEnd(of.by)) return endedParts(of, { ofKeys, key, began: 'any' });
   // Without cuts, start and end of a session count in one place, so one reading finds both.
   const isOnce = of.cuts === null;
-  const parts = endedParts(of, { ofKeys, key, states, began: isOnce ? 'before' : 'any' });
+  const parts = endedParts(of, { ofKeys, key, began: isOnce ? 'before' : 'any' });
   const { exact: minutes } = of.moved;
   const hasTotals = of.traffic.of === 'totals' && minutes.length > 0;
   const isAlike = isSame(exact, minutes);
-  const began = (where: Condition, columns: FiguresSql, rowStates: string | null) =>
+  const began = (where: Condition, columns: FiguresSql) =>
     part({
       table: of.sessions.table,
       key,
@@ -276,15 +269,12 @@ export function exactParts(of: SumsOf, states: RowStates | null): Part[] {
       columns,
       where: allOf([where, ofKeys.filter]),
       summed: true,
-      states: rowStates,
     });
   if (exact.length > 0) {
     const ended = endedInSame(exact, 's');
     const atEnd = isOnce ? endedSql(ended) : {};
     const moved = hasTotals && isAlike ? movedSql(ended) : {};
-    const columns = { ...STARTED_SQL, ...atEnd, ...moved };
-    const rowStates = states?.began(ended) ?? null;
-    parts.push(began(withinMs('started_at', exact, 's'), columns, rowStates));
+    parts.push(began(withinMs('started_at', exact, 's'), { ...STARTED_SQL, ...atEnd, ...moved }));
   }
   if (hasTotals && !isAlike) {
     const within = withinMs('started_at', minutes, 't');
@@ -292,13 +282,12 @@ export function exactParts(of: SumsOf, states: RowStates | null): Part[] {
       sql: `(${within.sql}) AND ${endedInSame(minutes, 't')}`,
       params: within.params,
     };
-    parts.push(began(whole, MOVED_SQL, states?.moved ?? null));
+    parts.push(began(whole, MOVED_SQL));
   }
   if (minutes.length === 0) return parts;
   parts.push(
     part({
       summed: true,
-      states: states?.moved ?? null,
       table: 'session_traffic_1m',
       key,
       slot: slotSql(of, 'toInt64(toUnixTimestamp(bucket)) * 1000'),
@@ -322,12 +311,10 @@ function endedParts(
   {
     ofKeys,
     key,
-    states,
     began,
   }: {
     readonly ofKeys: Sought;
     readonly key: string;
-    readonly states: RowStates | null;
     readonly began: 'any' | 'before';
   },
 ): Part[] {
@@ -336,7 +323,6 @@ function endedParts(
     part({
       ...source,
       summed: true,
-      states: states?.ended ?? null,
       key,
       slot: slotSql(of, 'toUnixTimestamp64Milli(assumeNotNull(ended_at))'),
       columns: isAtEnd(of.by) ? { ...ENDED_SQL, ...MOVED_SQL } : ENDED_SQL,
@@ -345,10 +331,11 @@ function endedParts(
 }
 
 export function union(of: SumsOf): Part {
-  const sums = rollupParts(of, null);
-  const key = of.rollup?.kind === 'pairs' ? rowKey(of) : `''`;
-  const first = sums.length === 0 ? [] : [finishedFirst(key, null)];
-  const { sql, params } = unionOf([...first, ...sums, ...exactParts(of, null)]);
+  const sums = rollupParts(of);
+  const noKey = of.together === undefined ? `''` : `('', '')`;
+  const key = of.rollup?.kind === 'pairs' ? rowKey(of) : noKey;
+  const first = sums.length === 0 ? [] : [finishedFirst(key)];
+  const { sql, params } = unionOf([...first, ...sums, ...exactParts(of)]);
   return {
     sql,
     params: { ...params, ...of.shown?.params, ...(of.cuts === null ? {} : { cuts: [...of.cuts] }) },

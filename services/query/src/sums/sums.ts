@@ -13,8 +13,8 @@ import {
 import type { Filters } from '../filters/filters.js';
 import { activeByKeyQuery } from '../sql/active.js';
 import { openAtByKeyQuery } from '../sql/open-at.js';
-import { periodQuery } from '../sql/period.js';
-import type { PeriodRow } from '../sql/period.js';
+import { sketchesQuery } from '../sql/sketches.js';
+import type { SketchesRow } from '../sql/sketches.js';
 import { plainOf } from '../sql/stored.js';
 import type { Stored } from '../sql/stored.js';
 import { isAddress, isAtEnd, rowsOf, seriesQuery } from '../sql/sums.js';
@@ -304,22 +304,24 @@ export async function openAt(
   return counts.get('') ?? 0;
 }
 
-/** All figures of a period, over all matching sessions; see periodQuery. */
-export async function periodSums(
+/** Figures of a period that cannot be summed. */
+export type PeriodSketches = Omit<SketchesRow, 'slot'>;
+
+/** Distinct values and quantiles of some periods, in their order; see sketchesQuery. Undefined for a period without sessions. */
+export async function sketchesOf(
   deps: SumsDeps,
-  question: RangeQuestion,
+  { ranges, filters }: { readonly ranges: readonly Span[]; readonly filters: Filters },
   asking: Asking,
-): Promise<{ row: PeriodRow; provenance: Provenance }> {
-  const { filters } = question;
+): Promise<(PeriodSketches | undefined)[]> {
   const coverage = await deps.coverage.read();
-  const { of, provenance } = prepare({ ...question, by: 'total' }, coverage);
   // There are sketches of all sessions together only.
-  const sketches = planOf(
-    provenance.range,
-    { ...coverage, rollups: coverage.rollups && isUnfiltered(filters) },
-    { goneMs: coverage.sessionsGoneMs },
-  );
-  const [row] = await deps.store.ask(periodQuery(of, sketches), asking);
-  if (row === undefined) throw new TypeError('a sum over everything has a row');
-  return { row, provenance };
+  const usable = { ...coverage, rollups: coverage.rollups && isUnfiltered(filters) };
+  const periods = ranges.map((range) => {
+    const { provenance } = prepare({ by: 'total', range, filters }, coverage);
+    const plan = planOf(provenance.range, usable, { goneMs: coverage.sessionsGoneMs });
+    return { ...plan, fromMs: provenance.range.fromMs };
+  });
+  const inOrder = periods.toSorted((a, b) => a.fromMs - b.fromMs);
+  const rows = await deps.store.ask(sketchesQuery(inOrder, soughtOf(filters)), asking);
+  return periods.map(({ fromMs }) => rows.find(({ slot }) => slot === fromMs));
 }

@@ -6,10 +6,10 @@ import { serve } from '../../http/question.js';
 import type { QuestionDeps } from '../../http/question.js';
 import { shownKeysOf } from '../../mask/presenter.js';
 import { visibleFilters } from '../../mask/visible.js';
-import type { PeriodRow } from '../../sql/period.js';
+import type { Sums } from '../../sql/sums.js';
 import { figuresOf } from '../../sums/measures.js';
-import { answerMetaOf, openAt, periodSums, worstOf } from '../../sums/sums.js';
-import type { SumsDeps } from '../../sums/sums.js';
+import { answerMetaOf, openAt, sketchesOf, totalSums, worstOf } from '../../sums/sums.js';
+import type { PeriodSketches, SumsDeps } from '../../sums/sums.js';
 import { periodBefore, rangeOf, shownRange } from '../../time/range.js';
 import { rankedKeysOf } from '../top/ranking.js';
 
@@ -37,17 +37,31 @@ export function serveStats(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
       const before = periodBefore(range, query.time_zone);
       const of = { range, filters };
       const tops = [
+        { by: 'total', ...of },
         { by: 'user', shown: shownKeysOf('user', mask), ...of },
         { by: 'destination', shown: shownKeysOf('dest_host', mask), ...of },
       ] as const;
-      const [current, previous, open, [users, destinations]] = await Promise.all([
-        periodSums(deps, { range, filters }, asking),
-        periodSums(deps, { range: before, filters }, asking),
-        openAt(deps, { atMs: range.toMs, filters, nowMs }, asking),
-        rankedKeysOf(deps, tops, TOP, asking),
-      ]);
-      if (users === undefined || destinations === undefined) throw new TypeError('both are ranked');
-      return { range, current, previous, open, users, destinations, nowMs };
+      const [[current, users, destinations], previous, [sketches, sketchesBefore], open] =
+        await Promise.all([
+          rankedKeysOf(deps, tops, TOP, asking),
+          totalSums(deps, { range: before, filters }, asking),
+          sketchesOf(deps, { ranges: [range, before], filters }, asking),
+          openAt(deps, { atMs: range.toMs, filters, nowMs }, asking),
+        ]);
+      if (current === undefined || users === undefined || destinations === undefined) {
+        throw new TypeError('a ranking is missing');
+      }
+      return {
+        range,
+        current,
+        users,
+        destinations,
+        previous,
+        sketches,
+        sketchesBefore,
+        open,
+        nowMs,
+      };
     },
     closed: (_input, { range }, nowMs) => isClosed(range.toMs, nowMs),
     present: (found, presenter, { query }) => ({
@@ -62,10 +76,10 @@ export function serveStats(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
         found.nowMs,
       ),
       sessions_open: found.open,
-      current: periodStatsOf(found.current.row),
+      current: periodStatsOf(found.current.sums, found.sketches),
       // If sessions are no longer kept, whole hours.
       previous_range: shownRange(found.previous.provenance.range),
-      previous: periodStatsOf(found.previous.row),
+      previous: periodStatsOf(found.previous.sums, found.sketchesBefore),
       top_users: found.users.items.map(({ key, ...figures }) => ({
         user: presenter.user(key),
         ...figures,
@@ -78,16 +92,16 @@ export function serveStats(app: FastifyInstance, deps: QuestionDeps & SumsDeps):
   });
 }
 
-function periodStatsOf(row: PeriodRow): PeriodStats {
+function periodStatsOf(sums: Sums, sketches: PeriodSketches | undefined): PeriodStats {
   // Within 1 %: more digits would be noise.
-  const [p50 = null, p90 = null, p95 = null, p99 = null] = row.quantiles.map((quantile) =>
-    quantile === null ? null : Math.round(quantile),
+  const [p50 = null, p90 = null, p95 = null, p99 = null] = (sketches?.quantiles ?? []).map(
+    (quantile) => (quantile === null ? null : Math.round(quantile)),
   );
   return {
-    ...figuresOf(row),
-    unique_users: row.users,
-    unique_destinations: row.destinations,
-    unique_sources: row.sources,
+    ...figuresOf(sums),
+    unique_users: sketches?.users ?? 0,
+    unique_destinations: sketches?.destinations ?? 0,
+    unique_sources: sketches?.sources ?? 0,
     duration_quantiles_ms: { p50, p90, p95, p99 },
   };
 }

@@ -5,7 +5,7 @@ import { invalidParameters, ProblemError } from '../../problems/problem.js';
 import { plainOf } from '../../sql/stored.js';
 import type { Stored } from '../../sql/stored.js';
 import { isAtEnd } from '../../sql/sums.js';
-import type { SumsBy } from '../../sql/sums.js';
+import type { Sums, SumsBy } from '../../sql/sums.js';
 import type { KeyPosition, TopRow } from '../../sql/top.js';
 import type { Asking } from '../../store/store.js';
 import { SUMS_BY } from '../../sums/dimensions.js';
@@ -26,6 +26,8 @@ export interface Ranking {
   readonly hasMore: boolean;
   readonly other: KeyFigures | null;
   readonly total: KeyFigures;
+  /** The same, as it is summed. */
+  readonly sums: Sums;
   readonly provenance: Provenance;
 }
 
@@ -57,7 +59,8 @@ function rankingOf(
   page: { readonly sort: SumSort; readonly limit: number; readonly after?: KeyPosition | null },
 ): Ranking {
   const isTotal = (row: TopRow) => row.is_total === 1;
-  const total = keyFiguresOf(rows.find(isTotal) ?? zeroSums(), by);
+  const sums = rows.find(isTotal) ?? zeroSums();
+  const total = keyFiguresOf(sums, by);
   const keys = rows.filter((row) => !isTotal(row));
   const whole = total[page.sort] ?? 0;
   const items = keys.slice(0, page.limit).map((row): RankedKey => {
@@ -74,6 +77,7 @@ function rankingOf(
     hasMore: keys.length > page.limit,
     other: isFirst ? restOf(total, items) : null,
     total,
+    sums,
     provenance,
   };
 }

@@ -5,7 +5,7 @@ SELECT k AS key, toUInt8(grouping(key)) AS is_total, sum(s_sessions_started) AS 
     UNION ALL
     SELECT key AS k, toInt64(0) AS slot, sessions_started AS s_sessions_started, sessions_closed AS s_sessions_closed, sessions_failed AS s_sessions_failed, sessions_rejected AS s_sessions_rejected, bytes_sent AS s_bytes_sent, bytes_received AS s_bytes_received, packets_sent AS s_packets_sent, packets_received AS s_packets_received, duration_ms AS s_duration_ms
       FROM rollup_1w FINAL
-      WHERE (dimension = {rollup_dimension:String}) AND (((bucket >= toDateTime({w0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({w0_to_s:UInt32}, 'UTC'))) AND (toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), (SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
+      WHERE (dimension IN {rollup_dimensions:Array(String)}) AND (((bucket >= toDateTime({w0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({w0_to_s:UInt32}, 'UTC'))) AND (toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), (SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
         FROM (SELECT toUInt32(bucket) AS start, toUnixTimestamp64Micro(max(finished)) AS version
           FROM ingest_rollup_buckets WHERE span = 'week' AND ((bucket >= toDateTime({w0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({w0_to_s:UInt32}, 'UTC'))) GROUP BY bucket HAVING version > 0)).1, (SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
         FROM (SELECT toUInt32(bucket) AS start, toUnixTimestamp64Micro(max(finished)) AS version
@@ -14,7 +14,7 @@ SELECT k AS key, toUInt8(grouping(key)) AS is_total, sum(s_sessions_started) AS 
     UNION ALL
     SELECT key AS k, toInt64(0) AS slot, sessions_started AS s_sessions_started, sessions_closed AS s_sessions_closed, sessions_failed AS s_sessions_failed, sessions_rejected AS s_sessions_rejected, bytes_sent AS s_bytes_sent, bytes_received AS s_bytes_received, packets_sent AS s_packets_sent, packets_received AS s_packets_received, duration_ms AS s_duration_ms
       FROM rollup_1d FINAL
-      WHERE (dimension = {rollup_dimension:String}) AND (((bucket >= toDateTime({d0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({d0_to_s:UInt32}, 'UTC'))) AND (toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), (SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
+      WHERE (dimension IN {rollup_dimensions:Array(String)}) AND (((bucket >= toDateTime({d0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({d0_to_s:UInt32}, 'UTC'))) AND (toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), (SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
         FROM (SELECT toUInt32(bucket) AS start, toUnixTimestamp64Micro(max(finished)) AS version
           FROM ingest_rollup_buckets WHERE span = 'day' AND ((bucket >= toDateTime({d0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({d0_to_s:UInt32}, 'UTC'))) GROUP BY bucket HAVING version > 0)).1, (SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
         FROM (SELECT toUInt32(bucket) AS start, toUnixTimestamp64Micro(max(finished)) AS version
@@ -23,7 +23,7 @@ SELECT k AS key, toUInt8(grouping(key)) AS is_total, sum(s_sessions_started) AS 
     UNION ALL
     SELECT key AS k, toInt64(0) AS slot, sessions_started AS s_sessions_started, sessions_closed AS s_sessions_closed, sessions_failed AS s_sessions_failed, sessions_rejected AS s_sessions_rejected, bytes_sent AS s_bytes_sent, bytes_received AS s_bytes_received, packets_sent AS s_packets_sent, packets_received AS s_packets_received, duration_ms AS s_duration_ms
       FROM rollup_1h FINAL
-      WHERE (dimension = {rollup_dimension:String}) AND (((bucket >= toDateTime({h0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({h0_to_s:UInt32}, 'UTC'))) AND (toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), (SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
+      WHERE (dimension IN {rollup_dimensions:Array(String)}) AND (((bucket >= toDateTime({h0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({h0_to_s:UInt32}, 'UTC'))) AND (toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), (SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
         FROM (SELECT toUInt32(bucket) AS start, toUnixTimestamp64Micro(max(finished)) AS version
           FROM ingest_rollup_buckets WHERE span = 'hour' AND ((bucket >= toDateTime({h0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({h0_to_s:UInt32}, 'UTC'))) GROUP BY bucket HAVING version > 0)).1, (SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
         FROM (SELECT toUInt32(bucket) AS start, toUnixTimestamp64Micro(max(finished)) AS version
@@ -32,7 +32,7 @@ SELECT k AS key, toUInt8(grouping(key)) AS is_total, sum(s_sessions_started) AS 
     UNION ALL
     SELECT key AS k, toInt64(0) AS slot, sessions_started AS s_sessions_started, sessions_closed AS s_sessions_closed, sessions_failed AS s_sessions_failed, sessions_rejected AS s_sessions_rejected, bytes_sent AS s_bytes_sent, bytes_received AS s_bytes_received, packets_sent AS s_packets_sent, packets_received AS s_packets_received, duration_ms AS s_duration_ms
       FROM rollup_10m FINAL
-      WHERE (dimension = {rollup_dimension:String}) AND (((bucket >= toDateTime({ten0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({ten0_to_s:UInt32}, 'UTC'))) AND (toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), (SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
+      WHERE (dimension IN {rollup_dimensions:Array(String)}) AND (((bucket >= toDateTime({ten0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({ten0_to_s:UInt32}, 'UTC'))) AND (toUnixTimestamp64Micro(computed_at) >= transform(toUInt32(bucket), (SELECT (arrayConcat([toUInt32(0)], groupArray(start)), arrayConcat([toInt64(0)], groupArray(version)))
         FROM (SELECT toUInt32(bucket) + 600 * slice AS start, toInt64(max(finished_at)) AS version
           FROM (SELECT bucket, arrayJoin(slices_finished) AS each, each.1 AS slice, each.2 AS finished_at
             FROM ingest_rollup_buckets WHERE span = 'hour' AND ((bucket >= toDateTime({ten_hour0_from_s:UInt32}, 'UTC') AND bucket < toDateTime({ten_hour0_to_s:UInt32}, 'UTC'))))
