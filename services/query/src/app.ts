@@ -37,6 +37,7 @@ import { requireSameOrigin } from './http/same-origin.js';
 import { serveOperations } from './http/operations.js';
 import { allowOrigins } from './http/origins.js';
 import { serveClash } from './clash/clash.js';
+import { ProblemError } from './problems/problem.js';
 import { serveQuestions } from './questions/questions.js';
 import { answerUpgrades, CONSTRAINTS } from './http/upgrades.js';
 import { endConnectionsInOrder } from './http/connections.js';
@@ -140,7 +141,9 @@ export async function createApp(
     },
     // Unique across restarts and processes; a client's own would be believed.
     genReqId: () => randomUUID(),
-    clientErrorHandler: answerBrokenRequest,
+    clientErrorHandler: (error, socket) => {
+      answerBrokenRequest(error, socket);
+    },
     bodyLimit: 1_024,
     requestTimeout: config.request_timeout_ms,
     keepAliveTimeout: 65_000,
@@ -152,16 +155,25 @@ export async function createApp(
       // Of its own for the headers, else they may take a minute.
       headersTimeout: config.request_timeout_ms,
       connectionsCheckingInterval: CHECK_INTERVAL_MS,
+      // A missing one is refused below: Node's own refusal has no document.
+      requireHostHeader: false,
     },
     routerOptions: { maxParamLength: PATH_PARAMETER_CHARS_MAX, constraints: CONSTRAINTS },
   });
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(config.validate_answers ? validatingSerializer : plainSerializer);
   endConnectionsInOrder(app);
+  // An expectation that nobody knows is ignored, as RFC 9110 (10.1.1) allows.
+  app.server.on('checkExpectation', (request, response) => {
+    app.server.emit('request', request, response);
+  });
   app.decorateRequest('arrivedMs', 0);
   app.addHook('onRequest', async (request, reply) => {
     request.arrivedMs = performance.now() - deps.lateMs();
     reply.header('x-request-id', request.id);
+    if (request.headers.host === undefined && request.raw.httpVersion === '1.1') {
+      throw new ProblemError('invalid-parameters', 'send a Host header: HTTP/1.1 demands one');
+    }
   });
   answerUpgrades(app);
   app.addHook('preClose', () => deps.exports.running.stop());

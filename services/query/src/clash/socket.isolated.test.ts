@@ -215,6 +215,16 @@ describe('a request for another protocol', () => {
       expect(answer.status).toBe(status);
       expect(JSON.parse(answer.body)).toMatchObject({ status, code });
     }
+    const handshake = upgradeRequest('/clash/connections');
+    for (const wrong of [
+      handshake.replace('Version: 13', 'Version: 7'),
+      handshake.replace(/Sec-WebSocket-Key: .*/, 'Sec-WebSocket-Key: short'),
+      handshake.replace(/Sec-WebSocket-Key: .*/, 'X: y'),
+    ]) {
+      const answer = await answerTo(wrong);
+      expect([wrong, answer.status]).toEqual([wrong, 400]);
+      expect(JSON.parse(answer.body)).toMatchObject({ code: 'invalid-parameters' });
+    }
   });
 });
 

@@ -1,9 +1,11 @@
+import type { Socket } from 'node:net';
 import type { ClashQuery } from '@sockscope/schemas/api';
 import { clashSocketQuery } from '@sockscope/schemas/api';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { WebSocketServer } from 'ws';
 import type { WebSocket } from 'ws';
 import type { Context } from '../http/context.js';
+import { answerBrokenRequest } from '../http/errors.js';
 import { ProblemError } from '../problems/problem.js';
 import { WEB_SOCKET, webSocketOf } from '../http/upgrades.js';
 import { createShares } from '../store/shares.js';
@@ -43,6 +45,10 @@ export function serveClashSockets(app: FastifyInstance, deps: ClashSocketDeps): 
   const shares = createShares(SOCKETS_PER_KEY_MAX);
   const views = createSharedViews();
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MESSAGE_MAX_BYTES });
+  // A handshake that breaks RFC 6455, such as one with a short key.
+  sockets.on('wsClientError', (error: NodeJS.ErrnoException, stream: Socket) => {
+    answerBrokenRequest(error, stream, ['Sec-WebSocket-Version: 13']);
+  });
   app.addHook('preClose', async () => {
     for (const socket of sockets.clients) {
       socket.close(1001, 'stopping');

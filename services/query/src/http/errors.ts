@@ -145,8 +145,16 @@ function brokenBy(code: string | undefined): ProblemError {
   }
 }
 
-/** A refusal of the HTTP parser has no request: the answer is written to the socket itself. */
-export function answerBrokenRequest(error: { readonly code?: string }, socket: Socket): void {
+/**
+ * A refusal of the HTTP parser has no request: the answer is written to the socket itself.
+ *
+ * @param headers lines to add.
+ */
+export function answerBrokenRequest(
+  error: { readonly code?: string | undefined },
+  socket: Socket,
+  headers: readonly string[] = [],
+): void {
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();
     return;
@@ -161,6 +169,7 @@ export function answerBrokenRequest(error: { readonly code?: string }, socket: S
       'Content-Type: application/problem+json; charset=utf-8',
       `Content-Length: ${Buffer.byteLength(body)}`,
       `X-Request-Id: ${id}`,
+      ...headers,
       'Connection: close',
       '',
       body,

@@ -390,6 +390,24 @@ describe('wrong, huge and hostile input', () => {
     await hasty.close();
   });
 
+  it('that breaks a rule of HTTP gets a document, and one that expects the unknown its answer', async () => {
+    const { port } = api.app.server.address() as AddressInfo;
+    for (const [lines, status, text] of [
+      [['Connection: close'], 400, '"code":"invalid-parameters"'],
+      [['Host: localhost', 'Expect: cake', 'Connection: close'], 200, '"ok":true'],
+    ] as const) {
+      const socket = connect(port, '127.0.0.1');
+      let answer = '';
+      socket.on('data', (chunk) => {
+        answer += chunk.toString();
+      });
+      socket.write(['GET /healthz HTTP/1.1', ...lines, '', ''].join('\r\n'));
+      await once(socket, 'close');
+      expect([lines, answer.split(' ')[1]]).toEqual([lines, String(status)]);
+      expect(answer).toContain(text);
+    }
+  });
+
   it('does not disturb a write, whose client is still there when its body has been read', async () => {
     const response = await fetch(`${base}/api/v1/annotations`, {
       method: 'POST',

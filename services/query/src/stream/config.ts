@@ -15,6 +15,11 @@ export const streamConfig = z.object({
     env: 'QUERY_STREAM_BUFFER_MAX',
     description: 'unsent bytes of one stream; a slower client is disconnected and may resume',
   }),
+  catch_up_max_ms: durationMs({ min: 500, max: 3_600_000 }).default(60_000).meta({
+    env: 'QUERY_STREAM_CATCH_UP_MAX',
+    description:
+      'longest time in which a returning client takes what it missed, because others wait for its place; a slower one is disconnected and may resume',
+  }),
   poll_interval_ms: durationMs({ min: 100, max: 60_000 }).default(1_000).meta({
     env: 'QUERY_STREAM_INTERVAL',
     description: 'how often ClickHouse is asked for new events, once for all streams',

@@ -72,6 +72,7 @@ function start(): void {
       clients_per_key_max: 10,
       buffer_max_bytes: 1_000_000,
       poll_interval_ms: 5,
+      catch_up_max_ms: 60_000,
       counters_interval_ms: 1_000,
     },
     {

@@ -12,7 +12,7 @@ import { NO_MASK } from '../mask/mask.js';
 import type { Mask } from '../mask/mask.js';
 import { asStored } from '../sql/stored.js';
 import { createShares } from '../store/shares.js';
-import { BEHIND_MAX_BYTES, REPLAY_MAX } from './config.js';
+import { BEHIND_MAX_BYTES, DRAIN_MAX_MS, REPLAY_MAX } from './config.js';
 import type { LiveEvent, Position } from './event.js';
 import type { Listener } from './hub.js';
 import { createStreamMetrics } from './metrics.js';
@@ -26,6 +26,7 @@ let clients: Socket[];
 /** Listeners of the hub that are there, in their order. */
 let listeners: Listener[];
 let mask: Mask;
+let catchUpMaxMs: number;
 
 const eventsOf = (count: number): LiveEvent[] =>
   Array.from({ length: count }, (_, n) => ({
@@ -43,6 +44,7 @@ beforeEach(async () => {
   clients = [];
   listeners = [];
   mask = NO_MASK;
+  catchUpMaxMs = 60_000;
   app = fastify();
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
@@ -60,7 +62,14 @@ beforeEach(async () => {
       },
     },
     gates: { resume: { pass: async (_visitor: unknown, work: () => Promise<unknown>) => work() } },
-    config: { clients_max: 10, buffer_max_bytes: 1_000_000, counters_interval_ms: 60_000 },
+    config: {
+      clients_max: 10,
+      buffer_max_bytes: 1_000_000,
+      counters_interval_ms: 60_000,
+      get catch_up_max_ms() {
+        return catchUpMaxMs;
+      },
+    },
     metrics: createStreamMetrics(createRegistry('query')),
     shares: createShares(10),
     now: () => 0,
@@ -110,6 +119,22 @@ it('a client that reads missed events more slowly than new ones come is cut off 
     });
   }
   expect(given).toBeLessThan(2 * BEHIND_MAX_BYTES);
+});
+
+it('a returning client that takes too long for what it missed is cut off, because others wait for its place', async () => {
+  catchUpMaxMs = 500;
+  const client = listen('Last-Event-ID: 1\r\n');
+  client.pause();
+  await vi.waitFor(() => {
+    expect(listeners).toHaveLength(1);
+  }, WAIT);
+  // Sooner than one that takes nothing at all.
+  await vi.waitFor(
+    () => {
+      expect(listeners).toHaveLength(0);
+    },
+    { timeout: DRAIN_MAX_MS - 2_000 },
+  );
 });
 
 it('clients with the same mask share the text of an event', async () => {

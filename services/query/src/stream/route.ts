@@ -135,10 +135,14 @@ export function serveStream(app: FastifyInstance, deps: StreamDeps): void {
           const bytes = early.reduce((sum, piece) => sum + piece.byteLength, 0);
           if (bytes > BEHIND_MAX_BYTES) writer.end('slow');
         };
+        const late = setTimeout(() => {
+          writer.end('slow');
+        }, deps.config.catch_up_max_ms);
         while (writer.isOpen && early.length > 0) {
           writer.write(early.splice(0, 1));
           await writer.drained();
         }
+        clearTimeout(late);
         write = (pieces) => {
           writer.write(pieces);
         };
