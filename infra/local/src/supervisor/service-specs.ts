@@ -42,6 +42,8 @@ export function serviceSpecs(options: {
   return {
     ingest: spec('ingest', addresses.ingestOps, {
       ...quickTakeover(deps.env),
+      // Memory of a batch goes back to the system: see docs/13-sizing.md.
+      MALLOC_MMAP_THRESHOLD_: deps.env['MALLOC_MMAP_THRESHOLD_'] || '262144',
       INGEST_ROLLUP_PRESENT_NICE: deps.env['INGEST_ROLLUP_PRESENT_NICE'] || presentNice(config),
     }),
     query: spec('query', addresses.queryOps),
