@@ -128,7 +128,7 @@ describe('the choice of the buckets that are summed next', () => {
     expect(detail('2026-03-04T10:00:00Z', 900_000, 0)).not.toBeNull();
   });
 
-  it('details wait for half an hour at most while the sums of the last minutes are old, also if another worker makes them', () => {
+  it('details wait for half an hour at most while other sums are behind, also if another worker makes them', () => {
     const busyAgeMs = 12_000;
     const chosen = (buckets: readonly DirtyBucket[], pace = DETAILS) =>
       choose(buckets, NOW_MS, { ...pace, busyAgeMs }, { workers: 2, places: [1] });
@@ -140,9 +140,10 @@ describe('the choice of the buckets that are summed next', () => {
     expect(chosen([presentHour({ 2: 13_000 })], PRESENT)).toBeNull();
     expect(chosen([presentHour({ 2: 12_000, 3: 5_000 }), detail])).not.toBeNull();
     expect(chosen([dirty('hour', '2026-03-04T12:00:00Z', 13_000), detail])).toBeNull();
-    // Earlier slices and earlier hours may be old.
-    const earlier = dirty('hour', '2026-03-04T11:00:00Z', 60_000);
-    expect(chosen([presentHour({ 0: 60_000, 3: 5_000 }), earlier, detail])).not.toBeNull();
+    // Earlier slices and hours count too, but no hours of an import.
+    expect(chosen([presentHour({ 0: 60_000, 3: 5_000 }), detail])).toBeNull();
+    expect(chosen([dirty('hour', '2026-03-04T11:00:00Z', 60_000), detail])).toBeNull();
+    expect(chosen([dirty('hour', '2026-03-04T11:00:00Z', NOW_MS), detail])).not.toBeNull();
     expect(due('2026-03-04T09:00:00Z', 1_799_000)).toBeNull();
     expect(due('2026-03-04T09:00:00Z', 1_800_000)).not.toBeNull();
     // Summed before the clock was set back.

@@ -40,8 +40,8 @@ export interface Pace {
   /** Buckets that are summed together at most. */
   readonly most: Readonly<Record<BucketSpan, number>>;
   /**
-   * Details wait while the sums of the last minutes are older, whichever worker makes them: the server is busy. Not
-   * needed if everything is due.
+   * Details wait while the sums of the last minutes are older, or earlier hours or slices lack a change, whichever worker
+   * makes them: the server is busy. Not needed if everything is due.
    */
   readonly busyAgeMs?: number;
 }
@@ -138,11 +138,16 @@ export function choose(
     return summed.length === 0 ? null : { part, summedMs: Math.min(...summed) };
   }
 
-  const busyAgeMs = pace.busyAgeMs ?? Number.POSITIVE_INFINITY;
-  const isBusy = dirty.filter(isPresent).some((hour) => {
-    const summed = hour.slices === null ? [hour.summedMs] : summedIn('newest', hour);
-    return summed.some((summedMs) => ageOf(summedMs) > busyAgeMs);
-  });
+  const { busyAgeMs } = pace;
+  const isOld = (summedMs: number) => busyAgeMs !== undefined && ageOf(summedMs) > busyAgeMs;
+  const isBehind = (hour: DirtyBucket): boolean => {
+    // Hours that were never summed are an import: their details need not wait.
+    if (!isPresent(hour)) return hour.summedMs > 0;
+    if (hour.slices === null) return isOld(hour.summedMs);
+    return summedIn('earlier', hour).length > 0 || summedIn('newest', hour).some(isOld);
+  };
+  const isBusy =
+    busyAgeMs !== undefined && dirty.some((each) => each.span === 'hour' && isBehind(each));
 
   const isDue = (each: DirtyBucket): boolean => {
     const isDetail = each.span === 'detail_hour' || each.span === 'detail_day';

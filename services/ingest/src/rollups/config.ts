@@ -13,7 +13,7 @@ export const rollupsConfig = z.object({
     description:
       'largest part of the time for rounds of hours, days and weeks, in percent, and as much for their details; with a slow database, rounds are rarer',
   }),
-  present_percent: integer({ min: 1, max: 100 }).default(25).meta({
+  present_percent: integer({ min: 1, max: 100 }).default(15).meta({
     env: 'INGEST_ROLLUP_PRESENT_SHARE',
     description:
       'part of the time for the newest slices of the present hour, in percent, while their sums are young enough; they wait for no other round',
