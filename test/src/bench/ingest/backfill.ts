@@ -34,6 +34,8 @@ const { values: args } = parseArgs({
 const DAY_MS = 86_400_000;
 /** About, over such a stretch. */
 const EVENTS_PER_SESSION = 9;
+/** Part of the stretch by which the events begin earlier: details of hours that are not over are never made. */
+const MARGIN = 0.1;
 const DATABASE = 'bench_backfill';
 const TOPIC = 'sockscope.bench.backfill';
 const LOOK_MS = 250;
@@ -73,7 +75,7 @@ async function main(): Promise<void> {
       workload: {
         ...DEFAULT_WORKLOAD,
         events,
-        startMs: Date.now() - spanMs,
+        startMs: Date.now() - spanMs * (1 + MARGIN),
         sessionsPerSecond: events / EVENTS_PER_SESSION / (spanMs / 1_000),
       },
     });
