@@ -25,7 +25,7 @@ LABEL org.opencontainers.image.title="sockscope-ingest" \
   org.opencontainers.image.version="0.1.0" \
   org.opencontainers.image.revision="${REVISION}"
 ENV NODE_ENV=production \
-    MALLOC_MMAP_THRESHOLD_=262144 \
+  MALLOC_MMAP_THRESHOLD_=262144 \
   INGEST_OPS_LISTEN=0.0.0.0:9102
 WORKDIR /app
 COPY --from=build --chown=0:0 /app /app

@@ -34,7 +34,7 @@ function envOf({ kafka, server, topic, database, env }: BenchPlace): NodeJS.Proc
     CLICKHOUSE_URL: server.url,
     CLICKHOUSE_DATABASE: database,
     LOG_LEVEL: 'warn',
-    // As the units, the chart and `npm start` do.
+    // As the image, the unit and `npm start` do.
     MALLOC_MMAP_THRESHOLD_: '262144',
     ...env,
   };
