@@ -375,6 +375,11 @@ export type ChangingField = {
   [N in FieldName]: Fields[N] extends { readonly changes: string } ? N : never;
 }[FieldName];
 
+/** The fields that are times. */
+export type TimeField = {
+  [N in FieldName]: Fields[N]['value']['kind'] extends 'time' ? N : never;
+}[FieldName];
+
 /** The fields of the header that are null until something is known. */
 export type LateField = {
   [N in FieldName]: Fields[N] extends { readonly changes: 'once' } ? N : never;

@@ -11,7 +11,7 @@ export function generatedFiles(): Map<string, string> {
   );
   return new Map([
     ...schemas,
-    ['services/proxy/src/events/encode.generated.ts', encoderSource()],
+    ['services/proxy/src/events/fields.generated.ts', encoderSource()],
     ['services/ingest/src/decode/event-view.generated.ts', eventViewSource()],
     ['services/ingest/src/decode/scan.generated.ts', scannerSource()],
     ['services/ingest/src/tables/columns.generated.ts', columnsSource()],

@@ -1,5 +1,5 @@
 /** A benchmark needs a correct workload: events that the contract allows, and true totals. */
-import { encodeEvent } from '@sockscope/proxy/events/frame';
+import { Frame, frameBytesOf } from '@sockscope/proxy/events/frame';
 import { fold, sessionEvent } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { describe, expect, it } from 'vitest';
@@ -17,8 +17,7 @@ const OPTIONS = {
 /** The events as they are sent. */
 function eventsOf(options: WorkloadOptions): SessionEvent[] {
   return Array.from(workload(options), (event) => {
-    const text = encodeEvent(event).toString();
-    return JSON.parse(text) as SessionEvent;
+    return JSON.parse(new Frame(frameBytesOf(event)).json) as SessionEvent;
   });
 }
 

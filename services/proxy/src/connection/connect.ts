@@ -70,8 +70,7 @@ export class ConnectCommand extends SessionCommand implements DialOwner {
       this.#discard(upstream);
       return;
     }
-    let rule =
-      this.#rules === null ? session.header.acl_rule_matched : (this.#rules.get(ip) ?? null);
+    let rule = this.#rules === null ? session.late.acl_rule_matched : (this.#rules.get(ip) ?? null);
     if (this.context.aclGeneration() !== this.#aclGeneration) {
       const verdict = this.#decide(ip);
       if (verdict.decision === 'block') {

@@ -9,7 +9,7 @@ import { expect, it, vi } from 'vitest';
 import { fold } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { seededRandom } from '@sockscope/schemas/testing';
-import { scanChunks } from './frame.js';
+import { Frame, scanChunks } from './frame.js';
 import { recover } from './spool/folder.js';
 import { LogReader } from './spool/log.js';
 import { Slot } from './spool/table.js';
@@ -72,8 +72,8 @@ function isAssumed(event: SessionEvent): boolean {
   return event.type === 'SessionClosed' && event.assumed;
 }
 
-function eventsOf(frames: readonly { readonly payload: Buffer }[]): SessionEvent[] {
-  return frames.map(({ payload }) => JSON.parse(String(payload)) as SessionEvent);
+function eventsOf(frames: readonly Frame[]): SessionEvent[] {
+  return frames.map(({ json }) => JSON.parse(json) as SessionEvent);
 }
 
 /** Everything that the next process publishes. */
@@ -176,7 +176,7 @@ it.skipIf(process.platform !== 'linux')(
         if (path.endsWith('.frames')) {
           for (const event of eventsOf(scanChunks(data).frames)) written.set(nameOf(event), event);
         } else if (slot.unseal(data) && slot.started.length > 0) {
-          const { session_id } = JSON.parse(String(slot.started)) as SessionEvent;
+          const { session_id } = JSON.parse(new Frame(slot.started).json) as SessionEvent;
           saved.set(session_id, slot.measurement.totals.bytes_sent);
         }
       },

@@ -137,8 +137,7 @@ export class Delivery {
   #keep(frames: readonly Frame[], reason: string): boolean {
     const fields = { count: frames.length, reason };
     const refused_at = new Date().toISOString();
-    const events = frames.map(({ payload }) => {
-      const value = String(payload);
+    const events = frames.map(({ json: value }) => {
       const event = JSON.parse(value) as SessionEvent;
       const headers = { ...cloudEventHeaders(event) };
       return { refused_at, topic: this.#topic, reason, key: event.session_id, value, headers };

@@ -5,10 +5,11 @@ import { partsOf } from './event-parts.js';
 import {
   CHUNK_MAX_BYTES,
   CHUNK_MAX_FRAMES,
-  encodeEvent,
+  frameBytesOf,
   FrameWriter,
   scanChunks,
 } from './frame.js';
+import { deltaOf, measurementOf } from './measurement.js';
 import { hostileLogs } from './testing/hostile-log.js';
 
 const events: SessionEvent[] = hostileLogs(3, 40).flat();
@@ -30,9 +31,22 @@ describe('a frame', () => {
       expect(frame.seq).toBe(event.seq);
       expect(frame.sessionId).toBe(event.session_id);
       expect(frame.occurredAtMs).toBe(Date.parse(event.occurred_at));
-      expect(frame.payload.toString()).toBe(encodeEvent(partsOf(event)).toString());
+      expect(JSON.parse(frame.json)).toEqual(event);
     });
   });
+});
+
+it('a TrafficDelta made of a frame and a measurement is the same as one made of its parts', () => {
+  for (const event of events.filter(({ type }) => type === 'SessionStarted')) {
+    const delta = events.find((each) => each.type === 'TrafficDelta');
+    if (delta?.type !== 'TrafficDelta') throw new Error('no delta');
+    const started = partsOf(event);
+    const measurement = measurementOf(delta);
+    const [one, other] = [new FrameWriter(), new FrameWriter()];
+    one.addDelta(frameBytesOf(started), measurement);
+    other.add(deltaOf(started, measurement));
+    expect(one.take().equals(other.take())).toBe(true);
+  }
 });
 
 describe('a chunk', () => {

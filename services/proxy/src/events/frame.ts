@@ -1,6 +1,6 @@
 /**
- * The format of the log: chunks, one behind the other, of one frame for each event. Its header, and the places that
- * its time and its id always have, are all that the way to Kafka needs, so that nobody parses JSON again.
+ * The format of the log: chunks, one behind the other, of one frame for each event. A frame has what the way to Kafka
+ * needs in its header, and the event's other fields behind it. Nobody reads JSON: it is made when the event is published.
  *
  * | bytes of a chunk | content                                            |
  * | ---------------- | -------------------------------------------------- |
@@ -11,40 +11,42 @@
  *
  * | bytes of a frame | content                                            |
  * | ---------------- | -------------------------------------------------- |
- * | 0                | length of the event                                |
+ * | 0                | length of the fields                               |
  * | 4                | kind of the event, three zeros                     |
  * | 8                | `seq`                                              |
- * | 12               | the event, as JSON                                 |
+ * | 12               | `occurred_at`, milliseconds since 1970             |
+ * | 20               | `session_id`, as text                              |
+ * | 56               | the fields (fields.generated.ts)                   |
  *
  * A write that was cut short leaves a chunk that does not check out, and reading ends there. One checksum for the
  * events of some milliseconds takes a fraction of the time of one for each.
  */
 import { crc32 } from 'node:zlib';
-import { EVENT_LIMITS, SCHEMA_VERSION, SESSION_EVENT_TYPES } from '@sockscope/schemas';
+import { EVENT_LIMITS, SESSION_EVENT_TYPES } from '@sockscope/schemas';
 import type { SessionEventType } from '@sockscope/schemas';
-import { putEvent } from './encode.generated.js';
 import type { EventParts } from './event-parts.js';
+import { FieldWriter, NUMBER_BYTES, viewOf } from './field-writer.js';
+import { putCounts, putSession } from './fields.generated.js';
+import { ID_LENGTH, putEvent } from './json.js';
+import { intervalOf } from './measurement.js';
+import type { Measurement } from './measurement.js';
 
 const CRC_AT = 4;
 const CHECKED_FROM = 8;
 const COUNT_AT = 10;
 const CHUNK_HEADER_BYTES = 12;
-const VERSION = 2;
+const VERSION = 3;
 
 const KIND_AT = 4;
 const SEQ_AT = 8;
-export const FRAME_HEADER_BYTES = 12;
-const FRAME_MAX_BYTES = FRAME_HEADER_BYTES + EVENT_LIMITS.event_bytes;
-
-/** The place of `occurred_at` in a frame of each kind, and of `session_id` behind it, as the encoder writes them. */
-const TIME_AT = SESSION_EVENT_TYPES.map(
-  (type) =>
-    FRAME_HEADER_BYTES +
-    `{"type":"${type}","schema_version":${SCHEMA_VERSION},"occurred_at":"`.length,
-);
-export const TIME_LENGTH = '2026-01-31T12:00:00.000Z'.length;
-const ID_BEHIND_TIME = TIME_LENGTH + '","session_id":"'.length;
-export const ID_LENGTH = 36;
+const TIME_AT = 12;
+const ID_AT = 20;
+const FRAME_HEADER_BYTES = ID_AT + ID_LENGTH;
+/** More than any frame takes: it is shorter than the event's JSON. */
+const FRAME_MAX_BYTES = EVENT_LIMITS.event_bytes;
+/** All that a SessionStarted has behind the fields of its session: its totals. */
+const STARTED_COUNTS_BYTES = 4 * NUMBER_BYTES;
+const DELTA = SESSION_EVENT_TYPES.indexOf('TrafficDelta');
 
 /** The largest chunk of the log. */
 export const CHUNK_MAX_BYTES = 64 * 1024;
@@ -52,65 +54,100 @@ export const CHUNK_MAX_FRAMES = 100;
 
 /** Gathers frames until they are taken. */
 export class FrameWriter {
-  #buffer = Buffer.allocUnsafeSlow(CHUNK_MAX_BYTES);
-  #used = 0;
+  readonly #out = new FieldWriter(CHUNK_MAX_BYTES);
   #count = 0;
 
   /** Bytes that wait to be taken. */
   get bytes(): number {
-    return this.#used;
+    return this.#out.at;
   }
 
   /** True if enough has been gathered to be taken. */
   get isFull(): boolean {
-    return this.#count >= CHUNK_MAX_FRAMES || this.#used >= CHUNK_MAX_BYTES - FRAME_MAX_BYTES;
+    return this.#count >= CHUNK_MAX_FRAMES || this.#out.at >= CHUNK_MAX_BYTES - FRAME_MAX_BYTES;
   }
 
   add(event: EventParts): void {
-    const start = Math.max(this.#used, CHUNK_HEADER_BYTES);
-    if (start + FRAME_MAX_BYTES > this.#buffer.length) {
-      const larger = Buffer.allocUnsafeSlow(2 * this.#buffer.length);
-      this.#buffer.copy(larger, 0, 0, start);
-      this.#buffer = larger;
-    }
-    const buffer = this.#buffer;
-    const end = putEvent(buffer, start + FRAME_HEADER_BYTES, event);
-    buffer.writeUInt32LE(end - start - FRAME_HEADER_BYTES, start);
-    buffer.writeUInt32LE(SESSION_EVENT_TYPES.indexOf(event.type), start + KIND_AT);
-    buffer.writeUInt32LE(event.moment.seq, start + SEQ_AT);
-    this.#used = end;
+    putFrame(this.#begin(), event);
+  }
+
+  /** Adds the TrafficDelta that a measurement is, of the session that a frame of a SessionStarted describes. */
+  addDelta(started: Buffer, measurement: Measurement): void {
+    const out = this.#begin();
+    const start = out.at;
+    out.bytes(started.subarray(0, started.length - STARTED_COUNTS_BYTES));
+    putCounts(out, {
+      totals: measurement.totals,
+      interval: intervalOf(measurement),
+      closing: null,
+    });
+    putHeader(out, start, DELTA, measurement.seq, measurement.at_ms);
+  }
+
+  #begin(): FieldWriter {
     this.#count += 1;
+    this.#out.at ||= CHUNK_HEADER_BYTES;
+    this.#out.room(FRAME_MAX_BYTES);
+    return this.#out;
   }
 
   /** All that has come together, as a chunk. Its memory is used again: read or copy it at once. */
   take(): Buffer {
-    const chunk = this.#buffer.subarray(0, this.#used);
+    const chunk = this.#out.buffer.subarray(0, this.#out.at);
     if (this.#count > 0) {
       chunk.writeUInt32LE(chunk.length - CHUNK_HEADER_BYTES, 0);
       chunk.writeUInt16LE(VERSION, CHECKED_FROM);
       chunk.writeUInt16LE(this.#count, COUNT_AT);
       chunk.writeUInt32LE(crc32(chunk.subarray(CHECKED_FROM)), CRC_AT);
     }
-    this.#used = 0;
+    this.#out.at = 0;
     this.#count = 0;
     return chunk;
   }
 }
 
-/** The event as JSON, in memory of its own. */
-export function encodeEvent(event: EventParts): Buffer {
-  return Buffer.from(scratch.subarray(0, putEvent(scratch, 0, event)));
+function putFrame(out: FieldWriter, event: EventParts): void {
+  const { type, moment } = event;
+  const start = out.at;
+  out.at = start + ID_AT;
+  out.ascii(moment.session_id);
+  putSession(out, event);
+  putCounts(out, event);
+  putHeader(out, start, SESSION_EVENT_TYPES.indexOf(type), moment.seq, moment.occurred_at);
 }
 
-const scratch = Buffer.allocUnsafeSlow(EVENT_LIMITS.event_bytes);
+/** Fills in the header of the frame that ends here, without the id. */
+// oxlint-disable-next-line max-params -- An object for each frame would be garbage to collect.
+function putHeader(out: FieldWriter, start: number, kind: number, seq: number, ms: number): void {
+  const end = out.at;
+  out.word(start, end - start - FRAME_HEADER_BYTES);
+  out.word(start + KIND_AT, kind);
+  out.word(start + SEQ_AT, seq);
+  out.at = start + TIME_AT;
+  out.number(ms);
+  out.at = end;
+}
+
+const single = new FieldWriter(FRAME_MAX_BYTES);
+
+/** The frame of one event. Its memory is used again: read or copy it at once. */
+export function frameBytesOf(event: EventParts): Buffer {
+  single.at = 0;
+  putFrame(single, event);
+  return single.buffer.subarray(0, single.at);
+}
+
+const json = Buffer.allocUnsafeSlow(EVENT_LIMITS.event_bytes);
 
 /** An event as it stands in the log: a view into the bytes that were read. */
 export class Frame {
   readonly buffer: Buffer;
+  readonly view: DataView;
   readonly at: number;
 
-  constructor(buffer: Buffer, at: number) {
+  constructor(buffer: Buffer, view = viewOf(buffer), at = 0) {
     this.buffer = buffer;
+    this.view = view;
     this.at = at;
   }
 
@@ -123,35 +160,35 @@ export class Frame {
   }
 
   get seq(): number {
-    return this.buffer.readUInt32LE(this.at + SEQ_AT);
+    return this.view.getUint32(this.at + SEQ_AT, true);
   }
 
-  /** Offset of `occurred_at`, as text. */
-  get timeAt(): number {
-    return this.at + (TIME_AT[this.kind] ?? 0);
+  get occurredAtMs(): number {
+    return this.view.getFloat64(this.at + TIME_AT, true);
   }
 
   /** Offset of `session_id`, as text. */
   get idAt(): number {
-    return this.timeAt + ID_BEHIND_TIME;
-  }
-
-  get occurredAtMs(): number {
-    return Date.parse(this.buffer.toString('latin1', this.timeAt, this.timeAt + TIME_LENGTH));
+    return this.at + ID_AT;
   }
 
   get sessionId(): string {
-    return this.buffer.toString('latin1', this.idAt, this.idAt + ID_LENGTH);
+    return this.buffer.toString('latin1', this.idAt, this.fieldsAt);
   }
 
-  /** The event as JSON. */
-  get payload(): Buffer {
-    return this.buffer.subarray(this.at + FRAME_HEADER_BYTES, this.end);
+  /** Offset of the other fields. */
+  get fieldsAt(): number {
+    return this.at + FRAME_HEADER_BYTES;
   }
 
   /** Offset behind it. */
   get end(): number {
-    return this.at + FRAME_HEADER_BYTES + this.buffer.readUInt32LE(this.at);
+    return this.fieldsAt + this.view.getUint32(this.at, true);
+  }
+
+  /** The event as Kafka gets it. */
+  get json(): string {
+    return json.toString('utf8', 0, putEvent(json, 0, this));
   }
 }
 
@@ -164,6 +201,7 @@ export function scanChunks(
   maxFrames = Number.POSITIVE_INFINITY,
   frames: Frame[] = [],
 ): { frames: Frame[]; end: number } {
+  const view = viewOf(buffer);
   let at = 0;
   while (at + CHUNK_HEADER_BYTES <= buffer.length) {
     const end = at + CHUNK_HEADER_BYTES + buffer.readUInt32LE(at);
@@ -174,7 +212,7 @@ export function scanChunks(
     const count = frames.length + buffer.readUInt16LE(at + COUNT_AT);
     if (!isSound || (count > maxFrames && frames.length > 0)) break;
     for (let frameAt = at + CHUNK_HEADER_BYTES; frameAt < end;) {
-      const frame = new Frame(buffer, frameAt);
+      const frame = new Frame(buffer, view, frameAt);
       frames.push(frame);
       frameAt = frame.end;
     }

@@ -47,7 +47,7 @@ function sessionOf(seed: number) {
   const [started, end] = [log[0], log.at(-1)];
   const delta = log.find((event) => event.type === 'TrafficDelta');
   if (started === undefined || end === undefined || delta === undefined) throw new Error('empty');
-  const session = { place: NO_PLACE, header: {}, started: () => partsOf(started) };
+  const session = { place: NO_PLACE, late: {}, started: () => partsOf(started) };
   return { session, end: partsOf(end), measurement: measurementOf(delta) };
 }
 

@@ -11,6 +11,7 @@ import type { EventsConfig } from './config.js';
 import type { EventParts } from './event-parts.js';
 import { FrameWriter, scanChunks } from './frame.js';
 import type { SharedState } from './shared.js';
+import type { Pending } from './sink.js';
 import type { LogWriter } from './spool/log.js';
 
 export interface IntakeDeps {
@@ -34,13 +35,15 @@ const LEND_BYTES = 1024 ** 2;
 const RETRY_MS = 100;
 /** Events of this time are written together; a kill -9 can destroy them. */
 const GATHER_MS = 5;
-/** Events that are encoded one after the other: between two of them, other code would push the encoder out of the caches. */
-const ENCODED_AT_ONCE = 16;
+/** How many are settled one after the other: between two of them, other code would push the encoder out of the caches. */
+const SETTLED_AT_ONCE = 32;
 /** A file of the log is left for the next one after this time, so that it can be forced to disk. */
 const LEAVE_FILE_MS = 1_000;
 
 export class Intake {
   readonly counts = {
+    /** Events that were given, by type. */
+    emitted: { SessionStarted: 0, TrafficDelta: 0, SessionClosed: 0 },
     /** Sessions that began and have not ended. */
     openSessions: 0,
     /** Events lost because disk and memory were full. */
@@ -52,8 +55,10 @@ export class Intake {
   readonly #config: EventsConfig;
   readonly #deps: IntakeDeps;
   readonly #writer = new FrameWriter();
-  /** Events that are not encoded yet. */
-  readonly #taken: EventParts[] = [];
+  /** Sessions with events that are not made yet. */
+  #pending: Pending[] = [];
+  /** How far the log was deleted when that last mattered. */
+  #freed = 0;
   /** Events that the disk refused, the oldest first. */
   readonly #waiting: Buffer[] = [];
   /** How many of the first ones are lent; null if nothing is. */
@@ -73,7 +78,7 @@ export class Intake {
 
   /** Bytes of everything that was given: in the log, published from memory, or still waiting. */
   get end(): number {
-    this.#encode();
+    this.#settle();
     const { log, shared } = this.#deps;
     return log.position + shared.get('repaid') + this.counts.memoryBytes + this.#writer.bytes;
   }
@@ -82,7 +87,7 @@ export class Intake {
   get isFull(): boolean {
     const { queue_max_bytes, full_policy: policy } = this.#config;
     const isFull =
-      this.#spoolBytes >= this.#roomBesideEnds * FULL_FRACTION ||
+      !this.#holdsLess(this.#roomBesideEnds * FULL_FRACTION) ||
       this.counts.memoryBytes >= queue_max_bytes * FULL_FRACTION;
     if (isFull !== this.#wasFull) {
       this.#wasFull = isFull;
@@ -92,24 +97,35 @@ export class Intake {
     return isFull;
   }
 
-  /** Takes an event, which must not change any more. Never throws: an event that cannot be kept is dropped and counted. */
+  /** Takes an event. Never throws: an event that cannot be kept is dropped and counted. */
   take(event: EventParts): void {
-    this.#taken.push(event);
-    if (this.#taken.length >= ENCODED_AT_ONCE) this.#encode();
+    this.#settle();
+    this.#encode(event);
     this.#arm();
   }
 
-  #encode(): void {
-    for (const event of this.#taken) {
-      if (!this.#hasRoomFor(event)) {
-        this.counts.dropped += 1;
-        continue;
-      }
-      this.#writer.add(event);
-      if (this.#writer.isFull) this.#write();
-    }
-    this.#taken.length = 0;
+  /** Takes events that are not made yet. */
+  later(pending: Pending): void {
+    if (this.#pending.push(pending) >= SETTLED_AT_ONCE) this.#settle();
+    this.#arm();
   }
+
+  #settle(): void {
+    const pending = this.#pending;
+    if (pending.length === 0) return;
+    this.#pending = [];
+    for (const each of pending) each.settle(this.#encode);
+  }
+
+  readonly #encode = (event: EventParts): void => {
+    this.counts.emitted[event.type] += 1;
+    if (!this.#hasRoomFor(event)) {
+      this.counts.dropped += 1;
+      return;
+    }
+    this.#writer.add(event);
+    if (this.#writer.isFull) this.#write();
+  };
 
   /** Whether an event may be kept. Counts the session that it begins or ends. */
   #hasRoomFor({ type }: EventParts): boolean {
@@ -121,7 +137,7 @@ export class Intake {
     if (isEnd) this.counts.openSessions = Math.max(0, this.counts.openSessions - 1);
     return this.#waiting.length > 0
       ? this.counts.memoryBytes + this.#writer.bytes < queue_max_bytes
-      : this.#spoolBytes + this.#writer.bytes < room;
+      : this.#holdsLess(room - this.#writer.bytes);
   }
 
   #arm(): void {
@@ -137,7 +153,7 @@ export class Intake {
    * @param isLast tries the disk once more, however short ago it refused.
    */
   flush(isLast = false): void {
-    this.#encode();
+    this.#settle();
     this.#write();
     // Before the publishing thread sees an end: a report of its session would leave behind it.
     this.#deps.onGiven();
@@ -183,8 +199,12 @@ export class Intake {
     for (const chunk of this.#waiting) this.counts.dropped += scanChunks(chunk).frames.length;
   }
 
-  get #spoolBytes(): number {
-    return this.#deps.log.position - this.#deps.shared.get('freed');
+  /** Whether the log has less than this on disk. Asked for every event, so it asks the other thread only if it has more. */
+  #holdsLess(bytes: number): boolean {
+    const { log, shared } = this.#deps;
+    if (log.position - this.#freed < bytes) return true;
+    this.#freed = shared.get('freed');
+    return log.position - this.#freed < bytes;
   }
 
   /** Bytes of the spool that everything but the ends of open sessions may take. */

@@ -31,20 +31,24 @@ export interface Measurement {
 
 /** The TrafficDelta that a measurement is. `started` holds the session's header as it is now. */
 export function deltaOf(started: EventParts, measurement: Measurement): EventParts {
-  const end = toTimestamp(measurement.at_ms);
-  const { session_id, started_at } = started.moment;
+  const { seq, at_ms, totals } = measurement;
   return {
     ...started,
     type: 'TrafficDelta',
-    moment: { occurred_at: end, session_id, seq: measurement.seq, started_at },
-    totals: measurement.totals,
-    interval: {
-      interval_start: toTimestamp(measurement.interval_start_ms),
-      interval_end: end,
-      delta: measurement.delta,
-      minute: measurement.minute,
-    },
+    moment: { ...started.moment, occurred_at: at_ms, seq },
+    totals,
+    interval: intervalOf(measurement),
   };
+}
+
+/** The part of an event that a measurement is. */
+export function intervalOf({
+  interval_start_ms,
+  at_ms,
+  delta,
+  minute,
+}: Measurement): Exclude<EventParts['interval'], null> {
+  return { interval_start: interval_start_ms, interval_end: at_ms, delta, minute };
 }
 
 /** The measurement that a TrafficDelta was. */
@@ -107,9 +111,9 @@ interface LastKnown {
 export type OpenSessions = Map<string, LastKnown>;
 
 /** The event that was encoded; null if it is none. */
-export function eventIn(payload: Buffer | string): SessionEvent | null {
+export function eventIn(json: Buffer | string): SessionEvent | null {
   try {
-    return sessionEvent.parse(JSON.parse(payload.toString()));
+    return sessionEvent.parse(JSON.parse(json.toString()));
   } catch {
     return null;
   }

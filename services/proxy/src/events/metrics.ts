@@ -11,8 +11,9 @@ const AGE_BUCKETS_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60, 600, 3_600, 86_
 
 /** The counters of the traffic thread. */
 export interface EventCounts {
+  /** Events for the log. */
   readonly emitted: Readonly<Record<SessionEventType, number>>;
-  /** TrafficDeltas that the next one of their session may supersede. */
+  /** TrafficDeltas for the table, which the next one of their session may supersede. */
   readonly reported: number;
   /** Times that the disk began to refuse events. */
   readonly diskRefusals: number;
@@ -44,8 +45,11 @@ export function createEventMetrics(
     labelNames: ['type'],
     registers,
     collect() {
+      const { emitted, reported } = counts();
       this.reset();
-      for (const type of SESSION_EVENT_TYPES) this.inc({ type }, counts().emitted[type]);
+      for (const type of SESSION_EVENT_TYPES) {
+        this.inc({ type }, emitted[type] + (type === 'TrafficDelta' ? reported : 0));
+      }
     },
   });
   new Counter({

@@ -8,7 +8,7 @@ import type { SessionEvent } from '@sockscope/schemas';
 import { seededRandom, sessionLog } from '@sockscope/schemas/testing';
 import { eventsConfig } from './config.js';
 import { partsOf } from './event-parts.js';
-import { encodeEvent, FRAME_HEADER_BYTES, FrameWriter } from './frame.js';
+import { frameBytesOf, FrameWriter } from './frame.js';
 import { measurementOf } from './measurement.js';
 import { createEventPipeline } from './pipeline.js';
 import { refusedFiles, refusedFolder } from './refused/store.js';
@@ -31,7 +31,7 @@ function someLogs(count: number, closed = true, seed = 1): SessionEvent[][] {
 }
 
 function frameBytes(event: SessionEvent): number {
-  return FRAME_HEADER_BYTES + encodeEvent(partsOf(event)).length;
+  return frameBytesOf(partsOf(event)).length;
 }
 
 /** Events that come after a later one of their session. */
@@ -223,7 +223,7 @@ describe('the event pipeline', () => {
     const [started] = log;
     const delta = log.find((event) => event.type === 'TrafficDelta');
     if (started?.type !== 'SessionStarted' || delta === undefined) throw new Error('no session');
-    const session = { place: NO_PLACE, header: {}, started: () => partsOf(started) };
+    const session = { place: NO_PLACE, late: {}, started: () => partsOf(started) };
     kafka.state.isAway = true;
     pipeline.emit(partsOf(started));
     for (let seq = 1; seq <= 500; seq += 1) {

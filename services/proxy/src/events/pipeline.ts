@@ -43,12 +43,18 @@ export interface PipelineDeps {
 }
 
 const STOP_GRACE_MS = 2_000;
+/** The counts of a spool that is not open yet. */
+const NOTHING = {
+  emitted: { SessionStarted: 0, TrafficDelta: 0, SessionClosed: 0 },
+  diskRefusals: 0,
+  dropped: 0,
+  memoryBytes: 0,
+};
 
 /** The way of events to Kafka, as the proxy's thread sees it: into the log, or into the table of open sessions. */
 export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): EventPipeline {
   const { logger } = deps;
   const shared = new SharedState();
-  const emitted = { SessionStarted: 0, TrafficDelta: 0, SessionClosed: 0 };
   let reported = 0;
   let backend: Backend | null = null;
   /** Null until the spool is open. */
@@ -70,12 +76,8 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     maxBytes: config.spool_max_bytes,
   };
   const takeStats = createEventMetrics(deps.registry, () => ({
-    emitted,
+    ...(intake?.counts ?? NOTHING),
     reported,
-    diskRefusals: 0,
-    dropped: 0,
-    memoryBytes: 0,
-    ...intake?.counts,
     spoolBytes: spool.bytes,
     spoolMaxBytes: spool.maxBytes,
     accepting: !isFull(),
@@ -117,11 +119,12 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
       return config.full_policy === 'drop' || !isFull();
     },
     emit(event) {
-      emitted[event.type] += 1;
       intake?.take(event);
     },
+    later(pending) {
+      intake?.later(pending);
+    },
     report(session, delta) {
-      emitted.TrafficDelta += 1;
       if (write(session, delta, true)) reported += 1;
       else intake?.take(deltaOf(session.started(), delta));
     },

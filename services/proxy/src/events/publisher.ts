@@ -26,7 +26,7 @@ export interface PublisherDeps {
 }
 
 /** Bytes that make the publisher wait WAITS_MAX times: fewer, larger requests disturb traffic less. */
-const MANY_BYTES = 64 * 1024;
+const MANY_BYTES = 24 * 1024;
 const WAITS_MAX = 4;
 const READ_RETRY_MS = 500;
 /** Least pause while nothing can be published. */

@@ -1,10 +1,9 @@
 /** An event as a record in Kafka: see `cloudEventHeaders` in the contract. */
-import { SCHEMA_VERSION, SESSION_EVENT_TYPES } from '@sockscope/schemas';
-import { murmur2, withLength, writeVarint } from '@sockscope/runtime/kafka';
+import { EVENT_LIMITS, SCHEMA_VERSION, SESSION_EVENT_TYPES } from '@sockscope/schemas';
+import { murmur2, withLength } from '@sockscope/runtime/kafka';
 import type { RecordFormat } from '@sockscope/runtime/kafka';
-import { FRAME_HEADER_BYTES, ID_LENGTH, TIME_LENGTH } from './frame.js';
 import type { Frame } from './frame.js';
-import { putNumber } from './json-bytes.js';
+import { copy, ID_LENGTH, putEvent, putNumber, putTime, TIME_LENGTH } from './json.js';
 
 /** Encodes a length below 64 in one byte. */
 const lengthByte = (length: number): number => length << 1;
@@ -28,7 +27,7 @@ const SUBJECT_HEADER = Buffer.concat([withLength('ce_subject'), Buffer.of(length
 /** More than all headers and the key take, without the source. */
 const AROUND_MAX_BYTES = 1_024;
 
-/** Writes records of one proxy straight from the bytes of frames. */
+/** Writes records of one proxy from frames. */
 export function createEventRecordFormat(proxyId: string): RecordFormat<Frame> {
   /** `ce_source`, and the beginning of `ce_time` behind it. */
   const sourceAndTime = Buffer.concat([
@@ -37,22 +36,21 @@ export function createEventRecordFormat(proxyId: string): RecordFormat<Frame> {
     withLength('ce_time'),
     Buffer.of(lengthByte(TIME_LENGTH)),
   ]);
+  const roomBytes = EVENT_LIMITS.event_bytes + sourceAndTime.length + AROUND_MAX_BYTES;
 
   return {
     keyHash: ({ buffer, idAt }) => murmur2(buffer, idAt, idAt + ID_LENGTH),
     write(frame, writer) {
-      const { buffer: source, kind, seq, timeAt, idAt, end } = frame;
+      const { buffer: source, kind, seq, idAt } = frame;
       const idEnd = idAt + ID_LENGTH;
-      const eventAt = frame.at + FRAME_HEADER_BYTES;
-      const eventBytes = end - eventAt;
-      writer.room(eventBytes + sourceAndTime.length + AROUND_MAX_BYTES);
+      writer.room(roomBytes);
       const { buffer } = writer;
-      let at = writer.at;
-      buffer[at] = lengthByte(ID_LENGTH);
-      at = copy(source, idAt, idEnd, buffer, at + 1);
-      at = writeVarint(buffer, at, eventBytes);
-      source.copy(buffer, at, eventAt, end);
-      at += eventBytes;
+      buffer[writer.at] = lengthByte(ID_LENGTH);
+      writer.at = copy(source, idAt, idEnd, buffer, writer.at + 1);
+      const eventAt = writer.begin();
+      writer.at = putEvent(buffer, eventAt, frame);
+      writer.finish(eventAt);
+      let { at } = writer;
       const headers = FIRST_HEADERS[kind] as Buffer;
       buffer.set(headers, at);
       at += headers.length;
@@ -62,21 +60,9 @@ export function createEventRecordFormat(proxyId: string): RecordFormat<Frame> {
       at = putNumber(buffer, at + 1, seq);
       buffer[nameAt - 1] = lengthByte(at - nameAt);
       buffer.set(sourceAndTime, at);
-      at += sourceAndTime.length;
-      at = copy(source, timeAt, timeAt + TIME_LENGTH, buffer, at);
+      at = putTime(buffer, at + sourceAndTime.length, frame.occurredAtMs);
       at = copy(SUBJECT_HEADER, 0, SUBJECT_HEADER.length, buffer, at);
       writer.at = copy(source, idAt, idEnd, buffer, at);
     },
   };
-}
-
-/** Copies a few dozen bytes, in a loop because a part of a buffer takes longer to make. Returns the offset behind them. */
-// oxlint-disable-next-line max-params -- An object for each copy would be garbage to collect.
-function copy(source: Buffer, from: number, to: number, target: Buffer, at: number): number {
-  let end = at;
-  for (let i = from; i < to; i += 1) {
-    target[end] = source[i] as number;
-    end += 1;
-  }
-  return end;
 }

@@ -2,11 +2,8 @@
  * TrafficDeltas in the table of open sessions that wait to be published. The next delta of a session
  * replaces a waiting one.
  */
-import type { SessionStarted } from '@sockscope/schemas';
 import { FrameWriter, scanChunks } from './frame.js';
 import type { Frame } from './frame.js';
-import { partsOf } from './event-parts.js';
-import { deltaOf } from './measurement.js';
 import { Slot } from './spool/table.js';
 import type { TableMemory } from './spool/table.js';
 
@@ -55,9 +52,7 @@ export class ReportQueue {
       this.#waiting.delete(place);
       this.#taken[place] = this.#slot.reportNumber;
       this.#published += 1;
-      // The proxy's thread encoded it from the same type.
-      const started = JSON.parse(this.#slot.started.toString('utf8')) as SessionStarted;
-      this.#writer.add(deltaOf(partsOf(started), this.#slot.report));
+      this.#writer.addDelta(this.#slot.started, this.#slot.report);
     }
     return scanChunks(Buffer.from(this.#writer.take())).frames;
   }

@@ -5,14 +5,23 @@ import type { Measurement } from './measurement.js';
 export interface OpenSession {
   /** Its place in the table; NO_PLACE at first. Only the sink changes it. */
   place: number;
-  /** Another object whenever something in it changes. */
-  readonly header: object;
+  /** Part of its header that may change: another object whenever it does. */
+  readonly late: object;
   /** Its first event, with the header as it is now. */
   started(): EventParts;
 }
 
 /** `place` of a session that the table does not hold. */
 export const NO_PLACE = -1;
+
+/**
+ * Something whose events are made some milliseconds later, together with other events: code that runs once for each
+ * connection is never in a cache.
+ */
+export interface Pending {
+  /** Emits all that is due, in the order of `seq`. */
+  settle(emit: (event: EventParts) => void): void;
+}
 
 /** Takes the tracker's events. Never blocks, never throws; delivery to Kafka is at least once. */
 export interface EventSink {
@@ -21,6 +30,8 @@ export interface EventSink {
    * minute. Events of one session come in the order of their `seq`.
    */
   emit(event: EventParts): void;
+  /** Takes such events before they are made. All that comes later is behind them. */
+  later(pending: Pending): void;
   /**
    * Takes a TrafficDelta that the next one of the same session may supersede. The last one of a minute has to be
    * given to `emit`, because it alone holds that minute's traffic.

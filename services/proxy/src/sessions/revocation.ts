@@ -29,7 +29,7 @@ export function createRevocation(deps: RevocationDeps): Revocation {
   let revoked = 0;
 
   function isAllowed(session: Session): boolean {
-    const { header } = session;
+    const { header, late } = session;
     if (header.auth_method === 'password' && !users.knows(header.user)) return false;
     const { host, port, searchedName } = aclInputsOf(session);
     const verdict = acl.decide({
@@ -38,7 +38,7 @@ export function createRevocation(deps: RevocationDeps): Revocation {
       source_ip: header.source_ip,
       dest_host: host,
       resolved_name: searchedName,
-      dest_ip: header.dest_ip,
+      dest_ip: late.dest_ip,
       dest_port: port,
       protocol: header.protocol,
       command: header.command,

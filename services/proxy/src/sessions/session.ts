@@ -1,9 +1,6 @@
-import type { ChangingField, CloseReason } from '@sockscope/schemas';
-import type { SessionHeader } from '../events/event-parts.js';
+import type { CloseReason } from '@sockscope/schemas';
+import type { EventParts, LateHeader, SessionHeader } from '../events/event-parts.js';
 import type { AclInputs } from './acl-inputs.js';
-
-/** The fields of a header that may change within a session. */
-export type HeaderChange = Pick<SessionHeader, ChangingField>;
 
 /**
  * A live session. Its counters are plain numbers, cumulative since the start, and the relay only
@@ -13,7 +10,10 @@ export interface Session {
   readonly session_id: string;
   /** Milliseconds since 1970. */
   readonly startedAtMs: number;
-  readonly header: SessionHeader;
+  /** The facts that stay. */
+  readonly header: EventParts['header'];
+  /** The latest ones of those that change. */
+  readonly late: LateHeader;
   /**
    * The inputs of the latest ACL decision; null if it is the header's destination. See
    * acl-inputs.ts.
@@ -42,7 +42,7 @@ export interface Session {
    * Notes that the destination was reached, its address, and how long that took in
    * milliseconds. The ACL's rule may not have been known while there was only a name.
    */
-  connected(header: Omit<HeaderChange, 'acl_decision'>, connectMs: number): void;
+  connected(late: Omit<LateHeader, 'acl_decision'>, connectMs: number): void;
   /** Notes that the destination was not reached, and how long that took, in milliseconds. */
   unreached(connectMs: number): void;
   /** Notes that an address that a name resolved to was blocked; the close reason is then acl_rejected. */

@@ -1,13 +1,12 @@
 import { EVENT_LIMITS, MINUTE_MS, minuteOf, statusOf, zeroCounters } from '@sockscope/schemas';
 import type { CloseReason, Counters } from '@sockscope/schemas';
 import { NO_PLACE } from '../events/sink.js';
-import type { OpenSession } from '../events/sink.js';
+import type { OpenSession, Pending } from '../events/sink.js';
 import type { Measurement } from '../events/measurement.js';
 import type { SetMember } from '../collections/intrusive-set.js';
 import type { AclInputs } from './acl-inputs.js';
-import type { EventParts, SessionHeader } from '../events/event-parts.js';
-import type { HeaderChange, Session } from './session.js';
-import { timestampOf } from './timestamp.js';
+import type { EventParts, LateHeader, SessionHeader } from '../events/event-parts.js';
+import type { Session } from './session.js';
 
 /** The process that emits: the same in every event. */
 export interface Origin {
@@ -20,19 +19,29 @@ export interface SessionOwner {
   readonly origin: Origin;
   /** Start of the tracker, milliseconds since 1970. */
   readonly epochMs: number;
+  /** Makes the id of a session that started then. */
+  idOf(startedAtMs: number): string;
   closing(session: TrackedSession, reason: CloseReason, errorCode: string | null): void;
+  /** Emits the end of a session. */
+  closed(session: TrackedSession, end: SessionEnd, emit: (event: EventParts) => void): void;
+}
+
+/** How a session ended. */
+export interface SessionEnd {
+  /** Milliseconds since 1970. */
+  readonly atMs: number;
+  readonly reason: CloseReason;
+  readonly errorCode: string | null;
 }
 
 const NOTHING = zeroCounters();
-/** `seq` of a session that has ended. */
-const ENDED = -1;
 
 /**
  * A session and how much of it has been reported. The relay writes the counters; the tracker writes
  * everything else. There may be tens of thousands of idle ones, so fields are few, and times are
  * small integers (a larger number is an object of its own to V8).
  */
-export class TrackedSession implements Session, OpenSession, SetMember {
+export class TrackedSession implements Session, OpenSession, Pending, SetMember {
   bytesSent = 0;
   bytesReceived = 0;
   packetsSent = 0;
@@ -42,8 +51,14 @@ export class TrackedSession implements Session, OpenSession, SetMember {
   terminate: ((reason: CloseReason, errorCode: string | null) => void) | null = null;
 
   setIndex = 0;
-  /** `seq` of the last event; below 0 after the end. */
+  /** `seq` of the last event. */
   seq = 0;
+  late: LateHeader;
+  /** Made for the first event. */
+  #id: string | null = null;
+  #hasBegun = false;
+  #hasEnded = false;
+  #end: SessionEnd | null = null;
   /** Start of the interval that the next event reports, and time of the last event: ms after the start. */
   intervalStart = 0;
   lastReport = 0;
@@ -69,12 +84,16 @@ export class TrackedSession implements Session, OpenSession, SetMember {
 
   constructor(
     owner: SessionOwner,
-    readonly session_id: string,
     startedAtMs: number,
-    public header: SessionHeader,
+    readonly header: SessionHeader,
   ) {
     this.#owner = owner;
     this.#startedAfterMs = startedAtMs - owner.epochMs;
+    this.late = header;
+  }
+
+  get session_id(): string {
+    return (this.#id ??= this.#owner.idOf(this.startedAtMs));
   }
 
   get startedAtMs(): number {
@@ -82,17 +101,17 @@ export class TrackedSession implements Session, OpenSession, SetMember {
   }
 
   get closed(): boolean {
-    return this.seq === ENDED;
+    return this.#end !== null;
   }
 
-  connected(change: Omit<HeaderChange, 'acl_decision'>, connectMs: number): void {
-    // V8 copies the first object of a literal at once, and of every other one field by field.
-    const header = { ...this.header };
-    header.dest_ip = change.dest_ip;
-    header.acl_rule_matched = change.acl_rule_matched;
-    header.egress_ip = change.egress_ip;
-    header.egress_port = change.egress_port;
-    this.header = header;
+  connected(late: Omit<LateHeader, 'acl_decision'>, connectMs: number): void {
+    this.late = {
+      dest_ip: late.dest_ip,
+      egress_ip: late.egress_ip,
+      egress_port: late.egress_port,
+      acl_decision: this.late.acl_decision,
+      acl_rule_matched: late.acl_rule_matched,
+    };
     this.connectMs = Math.max(0, Math.round(connectMs));
     this.#noted = -1;
   }
@@ -102,12 +121,7 @@ export class TrackedSession implements Session, OpenSession, SetMember {
   }
 
   blocked(rule: string | null, destIp: string | null): void {
-    this.header = {
-      ...this.header,
-      dest_ip: destIp,
-      acl_decision: 'block',
-      acl_rule_matched: rule,
-    };
+    this.late = { ...this.late, dest_ip: destIp, acl_decision: 'block', acl_rule_matched: rule };
   }
 
   close(reason: CloseReason, errorCode: string | null): void {
@@ -148,15 +162,23 @@ export class TrackedSession implements Session, OpenSession, SetMember {
   }
 
   started(): EventParts {
-    return {
-      type: 'SessionStarted',
-      moment: this.#moment(this.startedAtMs, 0),
-      origin: this.#owner.origin,
-      header: this.header,
-      totals: NOTHING,
-      interval: null,
-      closing: null,
-    };
+    return this.#started(this.late);
+  }
+
+  /** Nothing is counted any more. */
+  endAt(end: SessionEnd): void {
+    this.#end = end;
+  }
+
+  settle(emit: (event: EventParts) => void): void {
+    if (!this.#hasBegun) {
+      this.#hasBegun = true;
+      emit(this.#started(this.header));
+    }
+    const end = this.#end;
+    if (end === null || this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#owner.closed(this, end, emit);
   }
 
   /**
@@ -169,24 +191,24 @@ export class TrackedSession implements Session, OpenSession, SetMember {
     return measurement;
   }
 
-  /** The last event. Marks the session as closed. */
-  closedEvent(endMs: number, reason: CloseReason, errorCode: string | null): EventParts {
-    const end = timestampOf(endMs);
-    const event: EventParts = {
+  /** The last event. */
+  closedEvent({ atMs, reason, errorCode }: SessionEnd): EventParts {
+    return {
       type: 'SessionClosed',
-      moment: this.#moment(endMs, this.seq + 1),
+      moment: this.#moment(atMs, this.seq + 1),
       origin: this.#owner.origin,
       header: this.header,
+      late: this.late,
       totals: this.#totals(),
       interval: {
-        interval_start: timestampOf(this.startedAtMs + this.intervalStart),
-        interval_end: end,
+        interval_start: this.startedAtMs + this.intervalStart,
+        interval_end: atMs,
         delta: this.#delta(),
         minute: this.#minute(),
       },
       closing: {
-        ended_at: end,
-        duration_ms: endMs - this.startedAtMs,
+        ended_at: atMs,
+        duration_ms: atMs - this.startedAtMs,
         status: statusOf(reason),
         close_reason: reason,
         error_code:
@@ -197,9 +219,6 @@ export class TrackedSession implements Session, OpenSession, SetMember {
         assumed: false,
       },
     };
-    this.#markReported(endMs);
-    this.seq = ENDED;
-    return event;
   }
 
   /** Begins the interval of a new minute; everything counted must have been reported. */
@@ -220,13 +239,22 @@ export class TrackedSession implements Session, OpenSession, SetMember {
     };
   }
 
-  #moment(atMs: number, seq: number) {
+  #started(late: LateHeader): EventParts {
     return {
-      occurred_at: timestampOf(atMs),
-      session_id: this.session_id,
-      seq,
-      started_at: timestampOf(this.startedAtMs),
+      type: 'SessionStarted',
+      moment: this.#moment(this.startedAtMs, 0),
+      origin: this.#owner.origin,
+      header: this.header,
+      late,
+      totals: NOTHING,
+      interval: null,
+      closing: null,
     };
+  }
+
+  #moment(atMs: number, seq: number): EventParts['moment'] {
+    const { session_id, startedAtMs: started_at } = this;
+    return { occurred_at: atMs, session_id, seq, started_at };
   }
 
   #totals(): Counters {

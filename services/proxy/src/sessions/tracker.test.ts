@@ -13,7 +13,7 @@ import {
 import type { CloseReason, Counters, SessionEvent, SessionStarted } from '@sockscope/schemas';
 import { assumedEnd, deltaOf } from '../events/measurement.js';
 import type { Measurement } from '../events/measurement.js';
-import type { OpenSession } from '../events/sink.js';
+import type { OpenSession, Pending } from '../events/sink.js';
 import { eventOf } from '../events/testing/event-of.js';
 import { createSessionClock } from './clock.js';
 import { trackingConfig } from './config.js';
@@ -50,6 +50,9 @@ function setUp(startMs: number, settings: Record<string, number> = {}) {
   const sink = {
     accepting: true,
     emit: (event: EventParts) => events.push(eventOf(event)),
+    later: (pending: Pending) => {
+      pending.settle(sink.emit);
+    },
     report: (session: OpenSession, delta: Measurement) =>
       events.push(eventOf(deltaOf(session.started(), delta))),
     note: (session: OpenSession, measurement: Measurement) =>

@@ -33,7 +33,6 @@ export interface SweepingTracker extends SessionTracker {
 /** Opens sessions and turns their counters into events: at least every heartbeat, at once at the end. */
 export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps): SweepingTracker {
   const { sink, clock, metrics } = deps;
-  const idOf = createSessionIds();
   const live = new IntrusiveSet<TrackedSession>();
   let timer: NodeJS.Timeout | undefined;
   let slice: NodeJS.Immediate | undefined;
@@ -41,17 +40,22 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
   const owner: SessionOwner = {
     origin: deps.origin,
     epochMs: clock.now(),
+    idOf: createSessionIds(),
     closing(session, reason, errorCode) {
       session.refreshCounters?.();
-      const nowMs = clock.now();
-      cutAtMinute(session, nowMs);
-      const event = session.closedEvent(nowMs, reason, errorCode);
+      const atMs = clock.now();
+      cutAtMinute(session, atMs);
+      session.endAt({ atMs, reason, errorCode });
       live.delete(session);
       session.refreshCounters = null;
       session.terminate = null;
+      sink.later(session);
+    },
+    closed(session, end, emit) {
+      const event = session.closedEvent(end);
       metrics.sessionClosed(event);
       sink.release(session);
-      sink.emit(event);
+      emit(event);
     },
   };
 
@@ -126,10 +130,10 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
         return null;
       }
       const startedAtMs = clock.now();
-      const session = new TrackedSession(owner, idOf(startedAtMs), startedAtMs, header);
+      const session = new TrackedSession(owner, startedAtMs, header);
       live.add(session);
       metrics.sessionStarted();
-      sink.emit(session.started());
+      sink.later(session);
       return session;
     },
     live: () => live[Symbol.iterator](),

@@ -25,7 +25,11 @@ class UntrackedSession implements Session {
   terminate = null;
   closed = false;
 
-  constructor(readonly header: SessionHeader) {}
+  readonly late: SessionHeader;
+
+  constructor(readonly header: SessionHeader) {
+    this.late = header;
+  }
 
   connected(): void {
     // Nobody asks.

@@ -101,7 +101,7 @@ export class Flow implements DeadlineNode, ResolveWaiter {
     this.#association.context.flowTimeouts.add(this);
     if (this.#session === null) return;
     const { ip, name } = this.#target;
-    if (ip !== null) this.#reach(ip, this.#session.header.acl_rule_matched);
+    if (ip !== null) this.#reach(ip, this.#session.late.acl_rule_matched);
     else if (name === null) this.#refuse('dns_failed', 'EBADNAME');
     else {
       this.#waiting = [];

@@ -132,24 +132,33 @@ export class RecordWriter {
   }
 
   record<T>(record: T, index: number, format: RecordFormat<T>): void {
-    const start = this.at;
-    const bodyAt = start + LENGTH_BYTES;
-    this.room(LENGTH_BYTES + 2 + VARINT_MAX_BYTES);
+    const bodyAt = this.begin();
     // No attributes, and the time of the batch.
     this.buffer[bodyAt] = 0;
     this.buffer[bodyAt + 1] = 0;
     this.at = bodyAt + 2;
     this.varint(index);
     format.write(record, this);
+    this.finish(bodyAt);
+  }
+
+  /** Begins bytes that have their length before them. Returns their offset, for `finish`. */
+  begin(): number {
+    this.room(LENGTH_BYTES + 2);
+    this.at += LENGTH_BYTES;
+    return this.at;
+  }
+
+  /** Writes the length of the bytes from an offset on before them. */
+  finish(bodyAt: number): void {
+    const start = bodyAt - LENGTH_BYTES;
     const length = this.at - bodyAt;
     const lengthBytes = varintBytes(length);
     if (lengthBytes !== LENGTH_BYTES) {
       this.room(VARINT_MAX_BYTES);
       this.buffer.copyWithin(start + lengthBytes, bodyAt, this.at);
     }
-    this.at = start;
-    this.varint(length);
-    this.at += length;
+    this.at = writeVarint(this.buffer, start, length) + length;
   }
 
   /** A number from 0 to 2^30, zigzag and in groups of seven bits, as Kafka writes lengths. */

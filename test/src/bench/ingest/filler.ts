@@ -4,14 +4,15 @@
  */
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { FRAME_HEADER_BYTES, FrameWriter, scanChunks } from '@sockscope/proxy/events/frame';
+import type { EventParts } from '@sockscope/proxy/events/event-parts';
+import { FrameWriter, scanChunks } from '@sockscope/proxy/events/frame';
 import type { Frame } from '@sockscope/proxy/events/frame';
 import { createEventRecordFormat } from '@sockscope/proxy/events/record';
 import { createLogger } from '@sockscope/runtime';
 import { createFormatProducer, kafkaConfig } from '@sockscope/runtime/kafka';
 import type { RecordFormat } from '@sockscope/runtime/kafka';
 import { createTally, workload } from './workload.js';
-import type { FillTotals, WorkloadEvent, WorkloadOptions } from './workload.js';
+import type { FillTotals, WorkloadOptions } from './workload.js';
 
 export interface FillerTask {
   readonly brokers: string[];
@@ -75,7 +76,7 @@ function formatOf(proxyId: string): RecordFormat<Frame> {
 }
 
 /** Writes an event into the log. @returns whether it has enough of them for a request. */
-function make(event: WorkloadEvent): boolean {
+function make(event: EventParts): boolean {
   tally.add(event);
   log.add(event);
   writers.push(formatOf(event.origin.proxy_id));
@@ -87,10 +88,11 @@ function take(): Made[] {
   const by = writers;
   writers = [];
   const { frames } = scanChunks(Buffer.from(log.take()));
+  // Measuring each event would take as long as making it.
+  valueBytes += Buffer.byteLength(frames[0]?.json ?? '') * frames.length;
   return by.map((format, i) => {
     const frame = frames[i];
     if (frame === undefined) throw new Error('an event is missing in the log');
-    valueBytes += frame.end - frame.at - FRAME_HEADER_BYTES;
     return { frame, by: format };
   });
 }
@@ -136,10 +138,10 @@ async function fillInTime(): Promise<void> {
 async function fillUntil(untilMs: number): Promise<void> {
   let paceEndMs = 0;
   for (const event of workload(task.workload)) {
-    if (event.atMs > untilMs) break;
-    if (event.atMs > paceEndMs) {
+    if (event.moment.occurred_at > untilMs) break;
+    if (event.moment.occurred_at > paceEndMs) {
       await send(take());
-      paceEndMs = await paced(event.atMs + PACE_MS);
+      paceEndMs = await paced(event.moment.occurred_at + PACE_MS);
     }
     if (make(event)) await send(take());
   }

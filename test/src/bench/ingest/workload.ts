@@ -3,7 +3,6 @@
  * many short sessions and some long ones, a tenth that fail or are rejected. Deterministic for a seed.
  */
 import type { EventParts } from '@sockscope/proxy/events/event-parts';
-import { timestampOf } from '@sockscope/proxy/sessions/timestamp';
 import { minuteOf, MINUTE_MS, statusOf } from '@sockscope/schemas';
 import type { CloseReason, Counters } from '@sockscope/schemas';
 import { seededRandom, sessionIdAt } from '@sockscope/schemas/testing';
@@ -68,24 +67,21 @@ function durationOf(random: Random, { meanDurationMs }: WorkloadOptions): number
     : 30 + exponential(random, meanDurationMs);
 }
 
-/** An event in the parts that the proxy's encoder takes. They change when the next one is made. */
-export interface WorkloadEvent extends EventParts {
-  /** The time of `occurred_at`, milliseconds since 1970. */
-  readonly atMs: number;
-}
-
 type Mutable<T> = { -readonly [N in keyof T]: T[N] };
 
-/** A session while it lasts, and its newest event: 300,000 are open at once, so all share one object. */
-class Live implements WorkloadEvent {
+/**
+ * A session while it lasts, and its newest event in the parts that the proxy's encoder takes. They change when the next
+ * one is made: 300,000 sessions are open at once, so all events of one share an object.
+ */
+class Live implements EventParts {
   type: EventParts['type'] = 'SessionStarted';
   readonly moment: Mutable<EventParts['moment']>;
   readonly origin: EventParts['origin'];
-  readonly header: Mutable<EventParts['header']>;
+  readonly header: EventParts['header'];
+  readonly late: Mutable<EventParts['late']>;
   readonly totals: Counters = zero();
   interval: Mutable<Exclude<EventParts['interval'], null>> | null = null;
   closing: EventParts['closing'] = null;
-  atMs: number;
   readonly endMs: number;
 
   readonly #random: Random;
@@ -99,7 +95,6 @@ class Live implements WorkloadEvent {
     this.#random = random;
     this.#startMs = startMs;
     this.#intervalMs = options.intervalMs ?? 5_000;
-    this.atMs = startMs;
     const user = zipf(random, options.users);
     const destination = zipf(random, options.destinations);
     this.#destination = destination;
@@ -119,12 +114,11 @@ class Live implements WorkloadEvent {
       startMs + (rejected ? 0 : failed ? exponential(random, 3_000) : durationOf(random, options)),
     );
     this.#bytesPerSecond = 500 / (0.002 + random());
-    const started = timestampOf(startMs);
     this.moment = {
-      occurred_at: started,
+      occurred_at: startMs,
       session_id: sessionIdAt(random, startMs),
       seq: 0,
-      started_at: started,
+      started_at: startMs,
     };
     this.origin = {
       proxy_id: `proxy-${(options.firstProxy ?? 0) + Math.floor(random() * options.proxies)}.region-1`,
@@ -135,13 +129,15 @@ class Live implements WorkloadEvent {
       source_ip: ipv4(10, user * 7 + Math.floor(random() * 3)),
       source_port: 1024 + Math.floor(random() * 60_000),
       dest_host: destinationName(destination),
-      dest_ip: null,
       dest_port: random() < 0.9 ? 443 : 80,
-      egress_ip: null,
-      egress_port: null,
       protocol: 'tcp',
       command: 'connect',
       auth_method: 'password',
+    };
+    this.late = {
+      dest_ip: null,
+      egress_ip: null,
+      egress_port: null,
       acl_decision: rejected ? 'block' : 'allow',
       acl_rule_matched: rejected
         ? 'deny-social-media'
@@ -154,13 +150,13 @@ class Live implements WorkloadEvent {
   /** Makes the next event, at `atMs`, which does not lie beyond the minute of the interval. */
   advance(atMs: number): void {
     const { moment } = this;
+    const beforeMs = moment.occurred_at;
     const quiet = statusOf(this.#reason) !== 'closed';
     if (!quiet && moment.seq === 0) this.#connect();
-    const seconds = quiet ? 0 : Math.max(0.05, (atMs - this.atMs) / 1_000);
+    const seconds = quiet ? 0 : Math.max(0.05, (atMs - beforeMs) / 1_000);
     const received = Math.floor(this.#bytesPerSecond * seconds * (0.5 + this.#random()));
     const sent = Math.floor(received * 0.1);
-    const at = timestampOf(atMs);
-    this.interval ??= { interval_start: at, interval_end: at, delta: zero(), minute: zero() };
+    this.interval ??= { interval_start: atMs, interval_end: atMs, delta: zero(), minute: zero() };
     const { interval } = this;
     const { delta, minute } = interval;
     delta.bytes_sent = sent;
@@ -168,20 +164,19 @@ class Live implements WorkloadEvent {
     delta.packets_sent = Math.ceil(sent / 1_400);
     delta.packets_received = Math.ceil(received / 16_000);
     add(this.totals, delta);
-    if (this.atMs % MINUTE_MS === 0) Object.assign(minute, delta);
+    if (beforeMs % MINUTE_MS === 0) Object.assign(minute, delta);
     else add(minute, delta);
-    interval.interval_start = moment.occurred_at;
-    interval.interval_end = at;
-    moment.occurred_at = at;
+    interval.interval_start = beforeMs;
+    interval.interval_end = atMs;
+    moment.occurred_at = atMs;
     moment.seq += 1;
-    this.atMs = atMs;
     if (atMs < this.endMs) {
       this.type = 'TrafficDelta';
       return;
     }
     this.type = 'SessionClosed';
     this.closing = {
-      ended_at: at,
+      ended_at: atMs,
       duration_ms: atMs - this.#startMs,
       status: statusOf(this.#reason),
       close_reason: this.#reason,
@@ -193,16 +188,16 @@ class Live implements WorkloadEvent {
 
   /** The addresses that a proxy knows once the connection stands. */
   #connect(): void {
-    this.header.dest_ip = ipv4(93, this.#destination * 13);
-    this.header.egress_ip = '198.51.100.7';
-    this.header.egress_port = 1_024 + Math.floor(this.#random() * 60_000);
+    this.late.dest_ip = ipv4(93, this.#destination * 13);
+    this.late.egress_ip = '198.51.100.7';
+    this.late.egress_port = 1_024 + Math.floor(this.#random() * 60_000);
   }
 
   /** When the next event falls: the first after 1 s, then by the interval, cut at each minute's end. */
   nextMs(): number {
     const interval = this.moment.seq === 0 ? 1_000 : this.#intervalMs;
-    const boundary = minuteOf(this.atMs) + MINUTE_MS;
-    return Math.min(this.endMs, boundary, this.atMs + interval);
+    const { occurred_at: atMs } = this.moment;
+    return Math.min(this.endMs, minuteOf(atMs) + MINUTE_MS, atMs + interval);
   }
 }
 
@@ -272,7 +267,7 @@ class Agenda {
 }
 
 /** Exactly `options.events` events by rising `occurred_at`; the last sessions stay open. */
-export function* workload(options: WorkloadOptions): Generator<WorkloadEvent, void, undefined> {
+export function* workload(options: WorkloadOptions): Generator<EventParts, void, undefined> {
   const random = seededRandom(options.seed);
   const agenda = new Agenda();
   let nextStartMs = options.startMs;
@@ -300,6 +295,7 @@ export interface FillTotals {
   /** Sum of the totals in the last event of each session. */
   readonly bytesSent: number;
   readonly bytesReceived: number;
+  /** Bytes of their JSON, judged by one event of each request. */
   readonly valueBytes: number;
 }
 

@@ -61,7 +61,7 @@ async function dieWith(
   for (const { log, measurement } of known) {
     const [started] = log;
     if (started?.type !== 'SessionStarted') throw new Error('no start');
-    const session = { place: NO_PLACE, header: {}, started: () => partsOf(started) };
+    const session = { place: NO_PLACE, late: {}, started: () => partsOf(started) };
     sessions.write(session, measurement, false, 0);
   }
   table.save({ acknowledged: 0, aliveMs: 0, isClean: false }, memory, () => undefined);
@@ -77,7 +77,7 @@ function logs(count: number, closed: boolean, seed: number): SessionEvent[][] {
 }
 
 function eventsOf(frames: readonly Frame[]): SessionEvent[] {
-  return frames.map((frame) => sessionEvent.parse(JSON.parse(String(frame.payload))));
+  return frames.map((frame) => sessionEvent.parse(JSON.parse(frame.json)));
 }
 
 /** All that would be published of a folder. */

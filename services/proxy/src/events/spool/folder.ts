@@ -133,7 +133,7 @@ function appendEvents(writer: LogWriter, events: Iterable<SessionEvent>): void {
 /** Takes events that the log has beyond the table, which is written after it. Returns how many bytes are broken. */
 function followLog(open: OpenSessions, log: string, end: number): number {
   /** The newest event of each session. Only these are parsed: a full spool has a million events. */
-  const newest = new Map<string, { seq: number; payload: string }>();
+  const newest = new Map<string, { seq: number; json: string }>();
   const reader = new LogReader(log);
   try {
     for (let at = segmentsOf(log)[0] ?? end; at < end;) {
@@ -146,7 +146,7 @@ function followLog(open: OpenSessions, log: string, end: number): number {
           open.delete(id);
           newest.delete(id);
         } else if (known === undefined ? type === 'SessionStarted' : seq > known) {
-          newest.set(id, { seq, payload: frame.payload.toString() });
+          newest.set(id, { seq, json: frame.json });
         }
       }
       at = next;
@@ -154,8 +154,8 @@ function followLog(open: OpenSessions, log: string, end: number): number {
   } finally {
     reader.close();
   }
-  for (const [id, { payload }] of newest) {
-    const event = eventIn(payload);
+  for (const [id, { json }] of newest) {
+    const event = eventIn(json);
     if (event === null || event.type === 'SessionClosed') continue;
     const connect_ms = open.get(id)?.measurement?.connect_ms ?? null;
     const measurement =

@@ -9,6 +9,7 @@
  */
 import { closeSync, existsSync, openSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { Frame } from '../frame.js';
 import { eventIn } from '../measurement.js';
 import type { OpenSessions } from '../measurement.js';
 import { onDisk, readAll, SpoolError, syncLater, syncPath, writeAll } from './files.js';
@@ -141,7 +142,8 @@ export function readTable(dir: string): { status: TableStatus; open: OpenSession
   onDisk(`read in ${dir}`, () => {
     for (const { index, slot } of slotsIn(join(dir, NAME))) {
       if (index < STATUS_SLOTS) ({ status } = slot);
-      const header = index >= STATUS_SLOTS && slot.isOpen ? eventIn(slot.started) : null;
+      const isSession = index >= STATUS_SLOTS && slot.isOpen;
+      const header = isSession ? eventIn(new Frame(slot.started).json) : null;
       if (header?.type === 'SessionStarted') {
         open.set(header.session_id, { header, measurement: slot.measurement });
       }

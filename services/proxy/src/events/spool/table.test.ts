@@ -15,7 +15,7 @@ import { SessionTable, SLOT_BYTES, TableMemory } from './table.js';
 const STATUS = { acknowledged: 1_234, aliveMs: 1_790_000_000_000, isClean: false };
 
 interface TestSession extends OpenSession {
-  header: object;
+  late: object;
   event: SessionStarted;
 }
 
@@ -25,7 +25,7 @@ function sessionOf(i: number, change: Partial<SessionStarted> = {}): TestSession
   const event = { ...started, ...change };
   return {
     place: NO_PLACE,
-    header: {},
+    late: {},
     event,
     started() {
       return partsOf(this.event);
@@ -130,13 +130,13 @@ describe('the table of open sessions', () => {
     const session = sessionOf(1, { dest_ip: null });
     table.write(session, measured(0, 0), false, 0);
     save();
-    session.header = {};
+    session.late = {};
     session.event = { ...session.event, dest_ip: '198.51.100.7' };
     table.write(session, measured(0, 0), false, 0);
     save();
     const headers = (): unknown[] => [...readTable(dir).open.values()].map(({ header }) => header);
     expect(headers()).toEqual([session.event]);
-    session.header = {};
+    session.late = {};
     session.event = { ...session.event, dest_host: 'x'.repeat(1_024) };
     table.write(session, measured(0, 0), false, 0);
     save();

@@ -15,10 +15,10 @@
  * |       | from here on as on disk:                                                        |
  * | 152   | CRC-32 of all that follows, bytes that follow, generation, whether it is open   |
  * | 168   | the measurement that is noted                                                   |
- * | 296   | the session's first event, with its header as it was last, as JSON              |
+ * | 296   | the session's first event, with its header as it was last, as a frame           |
  */
 import { crc32 } from 'node:zlib';
-import { encodeEvent } from '../frame.js';
+import { frameBytesOf } from '../frame.js';
 import { MEASUREMENT_NUMBERS, readMeasurement, writeMeasurement } from '../measurement.js';
 import type { Measurement } from '../measurement.js';
 import { NO_PLACE } from '../sink.js';
@@ -127,7 +127,7 @@ export class Slot {
     return this.#bytes.readUInt32LE(KEPT_AT + OPEN_AT) === 1;
   }
 
-  /** The session's first event, with its header as it was last; encoded. */
+  /** The session's first event, with its header as it was last, as a frame. */
   get started(): Buffer {
     return this.#bytes.subarray(STARTED_AT, this.#end);
   }
@@ -221,8 +221,8 @@ export class SessionTable {
     position: number,
   ): boolean {
     const isNew = session.place === NO_PLACE;
-    const hasChanged = isNew || this.#headers[session.place] !== session.header;
-    const started = hasChanged ? encodeEvent(session.started()) : null;
+    const hasChanged = isNew || this.#headers[session.place] !== session.late;
+    const started = hasChanged ? frameBytesOf(session.started()) : null;
     if (started !== null && started.length > SLOT_BYTES - STARTED_AT) {
       this.release(session);
       return false;
@@ -230,7 +230,7 @@ export class SessionTable {
     if (isNew) session.place = this.#free.pop() ?? this.#extend();
     const { place } = session;
     if (place === NO_PLACE) return false;
-    this.#headers[place] = session.header;
+    this.#headers[place] = session.late;
     this.#table.write(place, (numbers, at) => {
       if (started !== null) this.#table.setStarted(place, started);
       if (isReport) {

@@ -13,7 +13,7 @@ const MINUTE = '2026-01-31T23:59'.length;
 /** A session whose events are given as the tracker does it, one step at a time. */
 export class LiveSession implements OpenSession {
   place = NO_PLACE;
-  readonly header = {};
+  readonly late = {};
   readonly log: readonly SessionEvent[];
   #next = 0;
 
@@ -60,7 +60,7 @@ export class LiveSession implements OpenSession {
 
   /** Has its counters noted, as each sweep of the tracker does it with a new session. */
   look(pipeline: EventPipeline): void {
-    const at_ms = Date.parse(this.started().moment.started_at);
+    const at_ms = this.started().moment.started_at;
     const nothing = zeroCounters();
     if (this.said.length !== 1 || this.place !== NO_PLACE) return;
     pipeline.note(this, {

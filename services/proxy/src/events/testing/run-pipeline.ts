@@ -49,7 +49,7 @@ export function fakeKafka() {
       state.requests += 1;
       const refused: Frame[] = [];
       for (const record of batch) {
-        const event = sessionEvent.parse(JSON.parse(String(record.payload)));
+        const event = sessionEvent.parse(JSON.parse(record.json));
         if (state.refuses(event)) {
           refused.push(record);
           continue;
