@@ -380,11 +380,6 @@ export type TimeField = {
   [N in FieldName]: Fields[N]['value']['kind'] extends 'time' ? N : never;
 }[FieldName];
 
-/** The fields of the header that are null until something is known. */
-export type LateField = {
-  [N in FieldName]: Fields[N] extends { readonly changes: 'once' } ? N : never;
-}[FieldName];
-
 export function fieldOf(name: FieldName): Field {
   return FIELDS[name];
 }
@@ -424,11 +419,6 @@ export const FILTER_FIELDS = FIELD_NAMES.filter(
 export const TIMELINE_FIELDS = FIELD_NAMES.filter(
   (name) => fieldOf(name).timeline === true,
 ) as TimelineField[];
-
-/** The header's fields that are null until something is known, as they are until then. */
-export const LATE_FIELDS = Object.fromEntries(
-  FIELD_NAMES.filter((name) => fieldOf(name).changes === 'once').map((name) => [name, null]),
-) as { readonly [N in LateField]: null };
 
 /** The session that the examples of the OpenAPI document are about. */
 export const EXAMPLE_SESSION = Object.fromEntries(

@@ -15,8 +15,11 @@ type InMs<T> = { readonly [N in keyof T]: N extends TimeField ? number : T[N] };
 /** The fields of a session's header that may change until its end. */
 export type LateHeader = Pick<SessionStarted, ChangingField>;
 
-/** The facts of a session when its request is understood: the header of its events, less the clock. */
-export type SessionHeader = Pick<SessionStarted, Exclude<NameIn<'header'>, 'started_at'>>;
+/** The other ones, less the clock. */
+export type SessionHeader = Pick<
+  SessionStarted,
+  Exclude<NameIn<'header'>, ChangingField | 'started_at'>
+>;
 
 /**
  * An event in the parts that the proxy keeps apart. The log gets its fields straight from them: an object of all
@@ -26,7 +29,7 @@ export interface EventParts {
   readonly type: SessionEvent['type'];
   readonly moment: InMs<Pick<SessionEvent, 'occurred_at' | 'session_id' | 'seq' | 'started_at'>>;
   readonly origin: Pick<SessionStarted, NameIn<'origin'>>;
-  readonly header: Omit<SessionHeader, ChangingField>;
+  readonly header: SessionHeader;
   readonly late: LateHeader;
   readonly totals: Counters;
   /** Null in a SessionStarted. */

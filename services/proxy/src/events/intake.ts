@@ -11,7 +11,7 @@ import type { EventsConfig } from './config.js';
 import type { EventParts } from './event-parts.js';
 import { FrameWriter, scanChunks } from './frame.js';
 import type { SharedState } from './shared.js';
-import type { Pending } from './sink.js';
+import type { MakeEvent } from './sink.js';
 import type { LogWriter } from './spool/log.js';
 
 export interface IntakeDeps {
@@ -35,8 +35,8 @@ const LEND_BYTES = 1024 ** 2;
 const RETRY_MS = 100;
 /** Events of this time are written together; a kill -9 can destroy them. */
 const GATHER_MS = 5;
-/** How many are settled one after the other: between two of them, other code would push the encoder out of the caches. */
-const SETTLED_AT_ONCE = 32;
+/** Events that are made one after the other: between two of them, other code would push the encoder out of the caches. */
+const MADE_AT_ONCE = 32;
 /** A file of the log is left for the next one after this time, so that it can be forced to disk. */
 const LEAVE_FILE_MS = 1_000;
 
@@ -55,8 +55,8 @@ export class Intake {
   readonly #config: EventsConfig;
   readonly #deps: IntakeDeps;
   readonly #writer = new FrameWriter();
-  /** Sessions with events that are not made yet. */
-  #pending: Pending[] = [];
+  /** Events that are not made yet. */
+  readonly #pending: MakeEvent[] = [];
   /** How far the log was deleted when that last mattered. */
   #freed = 0;
   /** Events that the disk refused, the oldest first. */
@@ -104,20 +104,18 @@ export class Intake {
     this.#arm();
   }
 
-  /** Takes events that are not made yet. */
-  later(pending: Pending): void {
-    if (this.#pending.push(pending) >= SETTLED_AT_ONCE) this.#settle();
+  /** Takes an event that is not made yet. */
+  later(make: MakeEvent): void {
+    if (this.#pending.push(make) >= MADE_AT_ONCE) this.#settle();
     this.#arm();
   }
 
   #settle(): void {
-    const pending = this.#pending;
-    if (pending.length === 0) return;
-    this.#pending = [];
-    for (const each of pending) each.settle(this.#encode);
+    for (const make of this.#pending) this.#encode(make());
+    this.#pending.length = 0;
   }
 
-  readonly #encode = (event: EventParts): void => {
+  #encode(event: EventParts): void {
     this.counts.emitted[event.type] += 1;
     if (!this.#hasRoomFor(event)) {
       this.counts.dropped += 1;
@@ -125,7 +123,7 @@ export class Intake {
     }
     this.#writer.add(event);
     if (this.#writer.isFull) this.#write();
-  };
+  }
 
   /** Whether an event may be kept. Counts the session that it begins or ends. */
   #hasRoomFor({ type }: EventParts): boolean {

@@ -121,8 +121,8 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
     emit(event) {
       intake?.take(event);
     },
-    later(pending) {
-      intake?.later(pending);
+    later(make) {
+      intake?.later(make);
     },
     report(session, delta) {
       if (write(session, delta, true)) reported += 1;

@@ -15,13 +15,10 @@ export interface OpenSession {
 export const NO_PLACE = -1;
 
 /**
- * Something whose events are made some milliseconds later, together with other events: code that runs once for each
- * connection is never in a cache.
+ * Makes an event some milliseconds later, one after the other with other ones: code that runs once for each connection
+ * is never in a cache.
  */
-export interface Pending {
-  /** Emits all that is due, in the order of `seq`. */
-  settle(emit: (event: EventParts) => void): void;
-}
+export type MakeEvent = () => EventParts;
 
 /** Takes the tracker's events. Never blocks, never throws; delivery to Kafka is at least once. */
 export interface EventSink {
@@ -30,8 +27,8 @@ export interface EventSink {
    * minute. Events of one session come in the order of their `seq`.
    */
   emit(event: EventParts): void;
-  /** Takes such events before they are made. All that comes later is behind them. */
-  later(pending: Pending): void;
+  /** Takes such an event before it is made. What comes later is behind it. */
+  later(make: MakeEvent): void;
   /**
    * Takes a TrafficDelta that the next one of the same session may supersede. The last one of a minute has to be
    * given to `emit`, because it alone holds that minute's traffic.

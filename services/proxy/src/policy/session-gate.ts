@@ -1,4 +1,3 @@
-import { LATE_FIELDS } from '@sockscope/schemas';
 import type { Session, SessionTracker } from '../sessions/session.js';
 import { setAclInputs } from '../sessions/acl-inputs.js';
 import type { AclVerdict } from '../acl/acl.js';
@@ -133,21 +132,25 @@ export class SessionGate {
   }
 
   #open({ client, command, target }: SessionRequest, verdict: AclVerdict): Session | null {
-    return this.#deps.tracker.open({
-      user: client.user,
-      source_ip: client.sourceIp,
-      source_port: client.sourcePort,
-      dest_host: target.host,
-      // Not first: V8 takes 60 times as long to add fields to a copy.
-      ...LATE_FIELDS,
-      // The unspecified address is no destination: the peer of a BIND is not known yet.
-      dest_ip: target.ip === '0.0.0.0' || target.ip === '::' ? null : target.ip,
-      dest_port: target.port,
-      protocol: command === 'udp_associate' ? 'udp' : 'tcp',
-      command,
-      auth_method: client.authMethod,
-      acl_decision: verdict.decision,
-      acl_rule_matched: verdict.rule,
-    });
+    return this.#deps.tracker.open(
+      {
+        user: client.user,
+        source_ip: client.sourceIp,
+        source_port: client.sourcePort,
+        dest_host: target.host,
+        dest_port: target.port,
+        protocol: command === 'udp_associate' ? 'udp' : 'tcp',
+        command,
+        auth_method: client.authMethod,
+      },
+      {
+        // The unspecified address is no destination: the peer of a BIND is not known yet.
+        dest_ip: target.ip === '0.0.0.0' || target.ip === '::' ? null : target.ip,
+        egress_ip: null,
+        egress_port: null,
+        acl_decision: verdict.decision,
+        acl_rule_matched: verdict.rule,
+      },
+    );
   }
 }

@@ -1,5 +1,5 @@
 import type { CloseReason } from '@sockscope/schemas';
-import type { EventParts, LateHeader, SessionHeader } from '../events/event-parts.js';
+import type { LateHeader, SessionHeader } from '../events/event-parts.js';
 import type { AclInputs } from './acl-inputs.js';
 
 /**
@@ -11,7 +11,7 @@ export interface Session {
   /** Milliseconds since 1970. */
   readonly startedAtMs: number;
   /** The facts that stay. */
-  readonly header: EventParts['header'];
+  readonly header: SessionHeader;
   /** The latest ones of those that change. */
   readonly late: LateHeader;
   /**
@@ -55,7 +55,7 @@ export interface Session {
 /** Opens sessions and turns their counters into events. */
 export interface SessionTracker {
   /** Emits SessionStarted. Null if the event sink accepts no new sessions. */
-  open(header: SessionHeader): Session | null;
+  open(header: SessionHeader, late: LateHeader): Session | null;
   /** The live sessions, for limits, revocation and shutdown. */
   live(): IterableIterator<Session>;
   readonly liveCount: number;

@@ -1,7 +1,7 @@
 import { EVENT_LIMITS, MINUTE_MS, minuteOf, statusOf, zeroCounters } from '@sockscope/schemas';
 import type { CloseReason, Counters } from '@sockscope/schemas';
 import { NO_PLACE } from '../events/sink.js';
-import type { OpenSession, Pending } from '../events/sink.js';
+import type { OpenSession } from '../events/sink.js';
 import type { Measurement } from '../events/measurement.js';
 import type { SetMember } from '../collections/intrusive-set.js';
 import type { AclInputs } from './acl-inputs.js';
@@ -22,26 +22,18 @@ export interface SessionOwner {
   /** Makes the id of a session that started then. */
   idOf(startedAtMs: number): string;
   closing(session: TrackedSession, reason: CloseReason, errorCode: string | null): void;
-  /** Emits the end of a session. */
-  closed(session: TrackedSession, end: SessionEnd, emit: (event: EventParts) => void): void;
-}
-
-/** How a session ended. */
-export interface SessionEnd {
-  /** Milliseconds since 1970. */
-  readonly atMs: number;
-  readonly reason: CloseReason;
-  readonly errorCode: string | null;
 }
 
 const NOTHING = zeroCounters();
+/** `seq` of a session that has ended. */
+const ENDED = -1;
 
 /**
  * A session and how much of it has been reported. The relay writes the counters; the tracker writes
  * everything else. There may be tens of thousands of idle ones, so fields are few, and times are
  * small integers (a larger number is an object of its own to V8).
  */
-export class TrackedSession implements Session, OpenSession, Pending, SetMember {
+export class TrackedSession implements Session, OpenSession, SetMember {
   bytesSent = 0;
   bytesReceived = 0;
   packetsSent = 0;
@@ -51,14 +43,10 @@ export class TrackedSession implements Session, OpenSession, Pending, SetMember 
   terminate: ((reason: CloseReason, errorCode: string | null) => void) | null = null;
 
   setIndex = 0;
-  /** `seq` of the last event. */
+  /** `seq` of the last event; below 0 after the end. */
   seq = 0;
-  late: LateHeader;
   /** Made for the first event. */
   #id: string | null = null;
-  #hasBegun = false;
-  #hasEnded = false;
-  #end: SessionEnd | null = null;
   /** Start of the interval that the next event reports, and time of the last event: ms after the start. */
   intervalStart = 0;
   lastReport = 0;
@@ -68,10 +56,7 @@ export class TrackedSession implements Session, OpenSession, Pending, SetMember 
   #noted = -1;
 
   /** The totals as last reported. */
-  #reportedBytesSent = 0;
-  #reportedBytesReceived = 0;
-  #reportedPacketsSent = 0;
-  #reportedPacketsReceived = 0;
+  #reported: Counters = NOTHING;
   /**
    * The totals at the start of the UTC minute that the interval lies in; null while nothing has been
    * reported in that minute, when they are the totals as last reported.
@@ -86,10 +71,10 @@ export class TrackedSession implements Session, OpenSession, Pending, SetMember 
     owner: SessionOwner,
     startedAtMs: number,
     readonly header: SessionHeader,
+    public late: LateHeader,
   ) {
     this.#owner = owner;
     this.#startedAfterMs = startedAtMs - owner.epochMs;
-    this.late = header;
   }
 
   get session_id(): string {
@@ -101,7 +86,7 @@ export class TrackedSession implements Session, OpenSession, Pending, SetMember 
   }
 
   get closed(): boolean {
-    return this.#end !== null;
+    return this.seq === ENDED;
   }
 
   connected(late: Omit<LateHeader, 'acl_decision'>, connectMs: number): void {
@@ -131,11 +116,12 @@ export class TrackedSession implements Session, OpenSession, Pending, SetMember 
 
   /** Whether anything was counted since the last event. */
   get hasUnreported(): boolean {
+    const reported = this.#reported;
     return (
-      this.bytesSent !== this.#reportedBytesSent ||
-      this.bytesReceived !== this.#reportedBytesReceived ||
-      this.packetsSent !== this.#reportedPacketsSent ||
-      this.packetsReceived !== this.#reportedPacketsReceived
+      this.bytesSent !== reported.bytes_sent ||
+      this.bytesReceived !== reported.bytes_received ||
+      this.packetsSent !== reported.packets_sent ||
+      this.packetsReceived !== reported.packets_received
     );
   }
 
@@ -161,24 +147,18 @@ export class TrackedSession implements Session, OpenSession, Pending, SetMember 
     return minuteOf(this.startedAtMs + this.intervalStart) + MINUTE_MS;
   }
 
-  started(): EventParts {
-    return this.#started(this.late);
-  }
-
-  /** Nothing is counted any more. */
-  endAt(end: SessionEnd): void {
-    this.#end = end;
-  }
-
-  settle(emit: (event: EventParts) => void): void {
-    if (!this.#hasBegun) {
-      this.#hasBegun = true;
-      emit(this.#started(this.header));
-    }
-    const end = this.#end;
-    if (end === null || this.#hasEnded) return;
-    this.#hasEnded = true;
-    this.#owner.closed(this, end, emit);
+  /** The first event. */
+  started(late = this.late): EventParts {
+    return {
+      type: 'SessionStarted',
+      moment: this.#moment(this.startedAtMs, 0),
+      origin: this.#owner.origin,
+      header: this.header,
+      late,
+      totals: NOTHING,
+      interval: null,
+      closing: null,
+    };
   }
 
   /**
@@ -191,11 +171,23 @@ export class TrackedSession implements Session, OpenSession, Pending, SetMember 
     return measurement;
   }
 
-  /** The last event. */
-  closedEvent({ atMs, reason, errorCode }: SessionEnd): EventParts {
+  /** Marks the session as closed. Returns the `seq` of its last event. */
+  end(): number {
+    const seq = this.seq + 1;
+    this.seq = ENDED;
+    return seq;
+  }
+
+  /** The last event. Nothing is counted any more. */
+  closedEvent(
+    seq: number,
+    atMs: number,
+    reason: CloseReason,
+    errorCode: string | null,
+  ): EventParts {
     return {
       type: 'SessionClosed',
-      moment: this.#moment(atMs, this.seq + 1),
+      moment: this.#moment(atMs, seq),
       origin: this.#owner.origin,
       header: this.header,
       late: this.late,
@@ -239,19 +231,6 @@ export class TrackedSession implements Session, OpenSession, Pending, SetMember 
     };
   }
 
-  #started(late: LateHeader): EventParts {
-    return {
-      type: 'SessionStarted',
-      moment: this.#moment(this.startedAtMs, 0),
-      origin: this.#owner.origin,
-      header: this.header,
-      late,
-      totals: NOTHING,
-      interval: null,
-      closing: null,
-    };
-  }
-
   #moment(atMs: number, seq: number): EventParts['moment'] {
     const { session_id, startedAtMs: started_at } = this;
     return { occurred_at: atMs, session_id, seq, started_at };
@@ -267,17 +246,14 @@ export class TrackedSession implements Session, OpenSession, Pending, SetMember 
   }
 
   #delta(): Counters {
-    return {
-      bytes_sent: this.bytesSent - this.#reportedBytesSent,
-      bytes_received: this.bytesReceived - this.#reportedBytesReceived,
-      packets_sent: this.packetsSent - this.#reportedPacketsSent,
-      packets_received: this.packetsReceived - this.#reportedPacketsReceived,
-    };
+    return this.#since(this.#reported);
   }
 
   #minute(): Counters {
-    const start = this.#minuteStart;
-    if (start === null) return this.#delta();
+    return this.#since(this.#minuteStart ?? this.#reported);
+  }
+
+  #since(start: Counters): Counters {
     return {
       bytes_sent: this.bytesSent - start.bytes_sent,
       bytes_received: this.bytesReceived - start.bytes_received,
@@ -291,15 +267,7 @@ export class TrackedSession implements Session, OpenSession, Pending, SetMember 
     this.intervalStart = endMs - this.startedAtMs;
     this.lastReport = this.intervalStart;
     if (!this.hasUnreported) return;
-    this.#minuteStart ??= {
-      bytes_sent: this.#reportedBytesSent,
-      bytes_received: this.#reportedBytesReceived,
-      packets_sent: this.#reportedPacketsSent,
-      packets_received: this.#reportedPacketsReceived,
-    };
-    this.#reportedBytesSent = this.bytesSent;
-    this.#reportedBytesReceived = this.bytesReceived;
-    this.#reportedPacketsSent = this.packetsSent;
-    this.#reportedPacketsReceived = this.packetsReceived;
+    this.#minuteStart ??= this.#reported;
+    this.#reported = this.#totals();
   }
 }

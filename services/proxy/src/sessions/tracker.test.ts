@@ -13,19 +13,19 @@ import {
 import type { CloseReason, Counters, SessionEvent, SessionStarted } from '@sockscope/schemas';
 import { assumedEnd, deltaOf } from '../events/measurement.js';
 import type { Measurement } from '../events/measurement.js';
-import type { OpenSession, Pending } from '../events/sink.js';
+import type { MakeEvent, OpenSession } from '../events/sink.js';
 import { eventOf } from '../events/testing/event-of.js';
 import { createSessionClock } from './clock.js';
 import { trackingConfig } from './config.js';
 import { createSessionMetrics } from './metrics.js';
-import type { EventParts, SessionHeader } from '../events/event-parts.js';
+import type { EventParts, LateHeader, SessionHeader } from '../events/event-parts.js';
 import type { Session } from './session.js';
 import { createSessionTracker } from './tracker.js';
 
 /** 12:00:00.000 UTC, the start of a minute. */
 const NOON = Date.parse('2026-03-14T12:00:00.000Z');
 
-const HEADER: SessionHeader = {
+const HEADER: LateHeader & SessionHeader = {
   user: 'alice',
   source_ip: '192.0.2.7',
   source_port: 50_123,
@@ -50,9 +50,7 @@ function setUp(startMs: number, settings: Record<string, number> = {}) {
   const sink = {
     accepting: true,
     emit: (event: EventParts) => events.push(eventOf(event)),
-    later: (pending: Pending) => {
-      pending.settle(sink.emit);
-    },
+    later: (make: MakeEvent) => events.push(eventOf(make())),
     report: (session: OpenSession, delta: Measurement) =>
       events.push(eventOf(deltaOf(session.started(), delta))),
     note: (session: OpenSession, measurement: Measurement) =>
@@ -75,8 +73,8 @@ function setUp(startMs: number, settings: Record<string, number> = {}) {
     notes,
     sink,
     tracker,
-    open: (header: SessionHeader = HEADER): Session => {
-      const session = tracker.open(header);
+    open: (header = HEADER): Session => {
+      const session = tracker.open(header, header);
       if (session === null) throw new Error('refused');
       return session;
     },
@@ -238,7 +236,7 @@ describe('a session', () => {
   it('is not opened while the sink accepts no session', () => {
     const { tracker, sink, events } = setUp(NOON);
     sink.accepting = false;
-    expect(tracker.open(HEADER)).toBeNull();
+    expect(tracker.open(HEADER, HEADER)).toBeNull();
     expect(events).toHaveLength(0);
   });
 

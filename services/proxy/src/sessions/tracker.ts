@@ -7,7 +7,7 @@ import type { SessionClock } from './clock.js';
 import type { TrackingConfig } from './config.js';
 import type { SessionMetrics } from './metrics.js';
 import { createSessionIds } from './session-ids.js';
-import type { SessionHeader } from '../events/event-parts.js';
+import type { LateHeader, SessionHeader } from '../events/event-parts.js';
 import type { Session, SessionTracker } from './session.js';
 import { TrackedSession } from './tracked-session.js';
 import type { Origin, SessionOwner } from './tracked-session.js';
@@ -45,17 +45,16 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
       session.refreshCounters?.();
       const atMs = clock.now();
       cutAtMinute(session, atMs);
-      session.endAt({ atMs, reason, errorCode });
+      const seq = session.end();
       live.delete(session);
       session.refreshCounters = null;
       session.terminate = null;
-      sink.later(session);
-    },
-    closed(session, end, emit) {
-      const event = session.closedEvent(end);
-      metrics.sessionClosed(event);
-      sink.release(session);
-      emit(event);
+      sink.later(() => {
+        const event = session.closedEvent(seq, atMs, reason, errorCode);
+        metrics.sessionClosed(event);
+        sink.release(session);
+        return event;
+      });
     },
   };
 
@@ -124,16 +123,17 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
   }
 
   return {
-    open(header: SessionHeader): Session | null {
+    open(header: SessionHeader, late: LateHeader): Session | null {
       if (!sink.accepting) {
         metrics.refused();
         return null;
       }
       const startedAtMs = clock.now();
-      const session = new TrackedSession(owner, startedAtMs, header);
+      const session = new TrackedSession(owner, startedAtMs, header, late);
       live.add(session);
       metrics.sessionStarted();
-      sink.later(session);
+      // What is known later belongs to later events.
+      sink.later(() => session.started(late));
       return session;
     },
     live: () => live[Symbol.iterator](),

@@ -11,7 +11,7 @@ import type { RelayConfig } from '../relay/config.js';
 import type { EventParts } from '../events/event-parts.js';
 import { deltaOf } from '../events/measurement.js';
 import type { Measurement } from '../events/measurement.js';
-import type { OpenSession, Pending } from '../events/sink.js';
+import type { MakeEvent, OpenSession } from '../events/sink.js';
 import { eventOf } from '../events/testing/event-of.js';
 import { createRelay } from '../relay/create-relay.js';
 import { createProxyServer } from '../server.js';
@@ -73,11 +73,11 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
   const listeners: (() => void)[] = [];
   const sink = {
     accepting: true,
-    emit: (event: EventParts) => {
+    emit(event: EventParts) {
       events.push(eventOf(event));
     },
-    later(pending: Pending) {
-      pending.settle(sink.emit);
+    later(make: MakeEvent) {
+      events.push(eventOf(make()));
     },
     report(session: OpenSession, delta: Measurement) {
       events.push(eventOf(deltaOf(session.started(), delta)));

@@ -9,7 +9,7 @@ import { createAuthenticator } from '../auth/auth.js';
 import { authPolicyOf, ownEndpointsOf, proxyConfig } from '../config.js';
 import { createRelay } from '../relay/create-relay.js';
 import { createProxyServer } from '../server.js';
-import type { SessionHeader } from '../events/event-parts.js';
+import type { LateHeader, SessionHeader } from '../events/event-parts.js';
 import type { Session, SessionTracker } from '../sessions/session.js';
 
 /** Counts, and reports nothing. */
@@ -25,11 +25,10 @@ class UntrackedSession implements Session {
   terminate = null;
   closed = false;
 
-  readonly late: SessionHeader;
-
-  constructor(readonly header: SessionHeader) {
-    this.late = header;
-  }
+  constructor(
+    readonly header: SessionHeader,
+    readonly late: LateHeader,
+  ) {}
 
   connected(): void {
     // Nobody asks.
@@ -49,7 +48,7 @@ class UntrackedSession implements Session {
 }
 
 const untracked: SessionTracker = {
-  open: (header) => new UntrackedSession(header),
+  open: (header, late) => new UntrackedSession(header, late),
   live: () => [][Symbol.iterator](),
   liveCount: 0,
   start: () => undefined,
