@@ -27,7 +27,7 @@ export interface EventSink {
    * minute. Events of one session come in the order of their `seq`.
    */
   emit(event: EventParts): void;
-  /** Takes such an event before it is made. What comes later is behind it. */
+  /** Takes such an event before it is made. Events that are given afterwards stand behind it. */
   later(make: MakeEvent): void;
   /**
    * Takes a TrafficDelta that the next one of the same session may supersede. The last one of a minute has to be

@@ -132,7 +132,7 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
       const session = new TrackedSession(owner, startedAtMs, header, late);
       live.add(session);
       metrics.sessionStarted();
-      // What is known later belongs to later events.
+      // An address that is found meanwhile belongs to the next events.
       sink.later(() => session.started(late));
       return session;
     },
