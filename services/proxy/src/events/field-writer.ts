@@ -1,7 +1,7 @@
 /** Length of a text that is null. */
 export const NO_TEXT = 0xffff;
 const LAST_ASCII = 0x7f;
-const LENGTH_BYTES = 2;
+export const LENGTH_BYTES = 2;
 export const NUMBER_BYTES = 8;
 
 /**

@@ -10,7 +10,8 @@ import {
   SESSION_EVENT_TYPES,
   toTimestamp,
 } from '@sockscope/schemas';
-import { NO_TEXT, NUMBER_BYTES } from './field-writer.js';
+import { LENGTH_BYTES, NO_TEXT, NUMBER_BYTES } from './field-writer.js';
+import type { Frame } from './frame.js';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -20,24 +21,6 @@ const ZERO = 0x30;
 /** All bits of the numbers that V8 keeps without an object. */
 const SMALL = 0x3fff_ffff;
 
-/** How a field stands in a frame, and how in JSON. */
-interface Step {
-  /** All that stands before its value. */
-  readonly label: Buffer;
-  readonly kind: 'text' | 'number' | 'time' | 'flag' | 'counters';
-}
-
-const KINDS = {
-  text: 'text',
-  address: 'text',
-  choice: 'text',
-  uuid: 'text',
-  integer: 'number',
-  time: 'time',
-  flag: 'flag',
-  counters: 'counters',
-} as const;
-
 const SESSION = ['origin', 'header', 'totals'] as const;
 const PARTS = {
   SessionStarted: SESSION,
@@ -45,11 +28,11 @@ const PARTS = {
   SessionClosed: [...SESSION, 'interval', 'closing'],
 } as const;
 
-/** The fields behind a frame's header, in their order, for each kind of event. */
-const STEPS: readonly (readonly Step[])[] = SESSION_EVENT_TYPES.map((type) =>
+/** The fields behind a frame's header, in their order, for each kind of event; each with all that stands before its value. */
+const FIELDS_OF = SESSION_EVENT_TYPES.map((type) =>
   namesIn(...PARTS[type]).map((name) => ({
     label: Buffer.from(`,"${name}":`),
-    kind: KINDS[fieldOf(name).value.kind],
+    kind: fieldOf(name).value.kind,
   })),
 );
 const COUNTER_LABELS = COUNTER_NAMES.map((name, i) =>
@@ -61,25 +44,11 @@ const BEGINNINGS = SESSION_EVENT_TYPES.map((type) =>
 const ID_LABEL = Buffer.from('","session_id":"');
 const SEQ_LABEL = Buffer.from('","seq":');
 
-/** The fields that a frame has in its header. */
-export interface FrameHeader {
-  readonly buffer: Buffer;
-  /** The same bytes. */
-  readonly view: DataView;
-  readonly kind: number;
-  readonly seq: number;
-  readonly occurredAtMs: number;
-  /** Offset of `session_id`. */
-  readonly idAt: number;
-  /** Offset of the other fields. */
-  readonly fieldsAt: number;
-}
-
 /**
  * Writes an event as JSON from a place of a buffer on, which has room for `event_bytes`: the same as `JSON.stringify`
  * of it with the schema's order of fields. Returns the place behind it.
  */
-export function putEvent(out: Buffer, start: number, frame: FrameHeader): number {
+export function putEvent(out: Buffer, start: number, frame: Frame): number {
   const { buffer: from, view, kind, idAt } = frame;
   let at = putBytes(out, start, BEGINNINGS[kind] as Buffer);
   at = putTime(out, at, frame.occurredAtMs);
@@ -87,20 +56,10 @@ export function putEvent(out: Buffer, start: number, frame: FrameHeader): number
   at = copy(from, idAt, idAt + ID_LENGTH, out, at);
   at = putNumber(out, putBytes(out, at, SEQ_LABEL), frame.seq);
   let next = frame.fieldsAt;
-  for (const step of STEPS[kind] as readonly Step[]) {
-    at = putBytes(out, at, step.label);
-    switch (step.kind) {
-      case 'text': {
-        const bytes = view.getUint16(next, true);
-        next += 2;
-        if (bytes === NO_TEXT) at = put(out, at, 'null');
-        else {
-          at = putText(from, next, next + bytes, out, at);
-          next += bytes;
-        }
-        break;
-      }
-      case 'number':
+  for (const field of FIELDS_OF[kind] ?? []) {
+    at = putBytes(out, at, field.label);
+    switch (field.kind) {
+      case 'integer':
         at = putNumber(out, at, view.getFloat64(next, true));
         next += NUMBER_BYTES;
         break;
@@ -123,6 +82,15 @@ export function putEvent(out: Buffer, start: number, frame: FrameHeader): number
         out[at] = CLOSING_BRACE;
         at += 1;
         break;
+      default: {
+        const bytes = view.getUint16(next, true);
+        next += LENGTH_BYTES;
+        if (bytes === NO_TEXT) at = put(out, at, 'null');
+        else {
+          at = putText(from, next, next + bytes, out, at);
+          next += bytes;
+        }
+      }
     }
   }
   out[at] = CLOSING_BRACE;
