@@ -28,7 +28,7 @@ import { TableMemory } from './spool/table.js';
  * Bytes of a batch's frames. Records are four times as large, and compression makes them ten times smaller: brokers
  * take 1 MiB as one record batch, and a topic may have one partition only.
  */
-const BATCH_MAX_BYTES = 1024 ** 2;
+const BATCH_MAX_BYTES = 1.5 * 1024 ** 2;
 const STATS_INTERVAL_MS = 500;
 const MAINTAIN_INTERVAL_MS = 1_000;
 /** Time of counters of open sessions that a crash of the machine may destroy. */
@@ -41,7 +41,7 @@ const DEAD_FOLDERS_MORE_MS = 1_000;
 /** Enough to connect to a distant Kafka. With the length of a turn, less than a returning owner waits for its folder. */
 const DEAD_SEND_TIMEOUT_MS = 4_000;
 /** So little that it can be sent in this time over a slow link too: a request that is not acknowledged is repeated. */
-const DEAD_LIMITS: ReadLimits = { maxFrames: 500, maxBytes: 64 * 1024 };
+const DEAD_LIMITS: ReadLimits = { maxFrames: 500, maxBytes: 96 * 1024 };
 
 export interface BackendDeps {
   readonly send: (message: FromBackend) => void;

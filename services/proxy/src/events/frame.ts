@@ -1,6 +1,6 @@
 /**
  * The format of the log: chunks, one behind the other, of one frame for each event. A frame has what the way to Kafka
- * needs in its header, and the event's other fields behind it. Nobody reads JSON: it is made when the event is published.
+ * needs in its header, and the event's other fields behind it. JSON is made when the event is published.
  *
  * | bytes of a chunk | content                                            |
  * | ---------------- | -------------------------------------------------- |
@@ -184,6 +184,11 @@ export class Frame {
   /** Offset behind it. */
   get end(): number {
     return this.fieldsAt + this.view.getUint32(this.at, true);
+  }
+
+  /** The same event in memory of its own. */
+  copy(): Frame {
+    return new Frame(Buffer.from(this.buffer.subarray(this.at, this.end)));
   }
 
   /** The event as Kafka gets it. */

@@ -31,7 +31,7 @@ const END_BYTES = 2 * 1024;
 /** The largest part of the spool that is reserved for ends; otherwise reservations would fill a small one. */
 const ENDS_FRACTION = 0.5;
 /** Bytes lent at once, and more if one chunk is larger. */
-const LEND_BYTES = 1024 ** 2;
+const LEND_BYTES = 384 * 1024;
 const RETRY_MS = 100;
 /** Events of this time are written together; a kill -9 can destroy them. */
 const GATHER_MS = 5;
@@ -86,8 +86,10 @@ export class Intake {
   /** Nothing more can be promised: new sessions should be refused. */
   get isFull(): boolean {
     const { queue_max_bytes, full_policy: policy } = this.#config;
+    // Each event that waits may begin a session, which takes room for its end too.
+    const soon = this.#writer.bytes + this.#pending.length * 2 * END_BYTES;
     const isFull =
-      !this.#holdsLess(this.#roomBesideEnds * FULL_FRACTION) ||
+      !this.#holdsLess(this.#roomBesideEnds * FULL_FRACTION - soon) ||
       this.counts.memoryBytes >= queue_max_bytes * FULL_FRACTION;
     if (isFull !== this.#wasFull) {
       this.#wasFull = isFull;
@@ -111,8 +113,9 @@ export class Intake {
   }
 
   #settle(): void {
-    for (const make of this.#pending) this.#encode(make());
-    this.#pending.length = 0;
+    for (let make = this.#pending.shift(); make !== undefined; make = this.#pending.shift()) {
+      this.#encode(make());
+    }
   }
 
   #encode(event: EventParts): void {

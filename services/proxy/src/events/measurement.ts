@@ -110,10 +110,10 @@ interface LastKnown {
 /** Open sessions by id. */
 export type OpenSessions = Map<string, LastKnown>;
 
-/** The event that was encoded; null if it is none. */
-export function eventIn(json: Buffer | string): SessionEvent | null {
+/** The event that was encoded; null if it is none, or if its JSON cannot be made. */
+export function eventIn(source: { readonly json: string }): SessionEvent | null {
   try {
-    return sessionEvent.parse(JSON.parse(json.toString()));
+    return sessionEvent.parse(JSON.parse(source.json));
   } catch {
     return null;
   }

@@ -204,7 +204,7 @@ describe('the event pipeline', () => {
     for (const event of someLogs(2_000, true, 2).flat()) {
       if (event.type !== 'SessionClosed') pipeline.emit(partsOf(event));
     }
-    // The last ones are not encoded yet.
+    // The last ones are not written yet.
     pipeline.swept();
     const before = await dropped();
     expect(before).toBeGreaterThan(0);
@@ -269,6 +269,43 @@ describe('the event pipeline', () => {
     expect(ends).toHaveLength(10);
     expect(fold(kafka.published)).toEqual(fold([...open, ...ends, ...own]));
     expect(await metric(registry, 'sockscope_proxy_sessions_crashed_total')).toBe(10);
+  });
+
+  it('takes no session whose start has no room, however many begin at once', async () => {
+    const kafka = fakeKafka();
+    const { pipeline, registry } = await run(tempDir(), kafka, { spool_max_bytes: 1_048_576 });
+    kafka.state.isAway = true;
+    for (let seed = 1; pipeline.spool.bytes < 880_000; seed += 1) {
+      for (const event of someLogs(1, true, seed).flat()) pipeline.emit(partsOf(event));
+      pipeline.swept();
+    }
+    const [[started] = []] = someLogs(1);
+    if (started?.type !== 'SessionStarted') throw new Error('no start');
+    const dest_host = 'x'.repeat(1_000);
+    while (pipeline.accepting) pipeline.later(() => partsOf({ ...started, dest_host }));
+    pipeline.swept();
+    expect(await metric(registry, 'sockscope_proxy_events_dropped_total')).toBe(0);
+    kafka.state.isAway = false;
+  });
+
+  it('loses one event at most by a defect that keeps it from being made', async () => {
+    const kafka = fakeKafka();
+    const { pipeline } = await run(tempDir(), kafka);
+    const [first, second, third] = someLogs(3).map(([started]) => started);
+    if (first === undefined || second === undefined || third === undefined) throw new Error('none');
+    pipeline.later(() => partsOf(first));
+    pipeline.later(() => {
+      throw new Error('a defect');
+    });
+    pipeline.later(() => partsOf(second));
+    expect(() => {
+      pipeline.swept();
+    }).toThrow('a defect');
+    pipeline.emit(partsOf(third));
+    await pipeline.stop();
+    expect(kafka.published.map(({ session_id }) => session_id)).toEqual(
+      [first, second, third].map(({ session_id }) => session_id),
+    );
   });
 
   it('drops and counts events instead with that policy', async () => {

@@ -2,7 +2,7 @@ import { ANONYMOUS_USER } from '@sockscope/schemas';
 import { describe, expect, it } from 'vitest';
 import { SpoolShare } from './spool-share.js';
 
-const SESSION_BYTES = 768;
+const SESSION_BYTES = 1_024;
 
 describe('the shares of the spool', () => {
   /** A spool that each session fills, as while Kafka is away. */

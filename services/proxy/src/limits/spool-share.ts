@@ -2,7 +2,7 @@ import { ANONYMOUS_USER } from '@sockscope/schemas';
 import { LRUCache } from 'lru-cache';
 
 /** Bytes of an idle session in the spool: its start and its end. */
-const SESSION_BYTES = 768;
+const SESSION_BYTES = 1_024;
 /** Below this share of the spool, events are on their way and nobody is limited. */
 const QUIET_SHARE = 1 / 8;
 /** Share of the free room that one user or one network may have. */

@@ -47,7 +47,7 @@ export interface Session {
   unreached(connectMs: number): void;
   /** Notes that an address that a name resolved to was blocked; the close reason is then acl_rejected. */
   blocked(rule: string | null, destIp: string | null): void;
-  /** Emits SessionClosed, once; later calls do nothing. */
+  /** Emits SessionClosed, once; later calls do nothing. Nobody changes the session afterwards. */
   close(reason: CloseReason, errorCode: string | null): void;
   readonly closed: boolean;
 }

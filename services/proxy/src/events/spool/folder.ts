@@ -13,6 +13,7 @@ import { EVENT_LIMITS } from '@sockscope/schemas';
 import type { SessionEvent } from '@sockscope/schemas';
 import { partsOf } from '../event-parts.js';
 import { FrameWriter } from '../frame.js';
+import type { Frame } from '../frame.js';
 import { assumedEnd, eventIn, measurementOf } from '../measurement.js';
 import type { OpenSessions } from '../measurement.js';
 import { isMissing, SpoolError, syncPath } from './files.js';
@@ -132,8 +133,8 @@ function appendEvents(writer: LogWriter, events: Iterable<SessionEvent>): void {
 
 /** Takes events that the log has beyond the table, which is written after it. Returns how many bytes are broken. */
 function followLog(open: OpenSessions, log: string, end: number): number {
-  /** The newest event of each session. Only these are parsed: a full spool has a million events. */
-  const newest = new Map<string, { seq: number; json: string }>();
+  /** The newest event of each session. Only these are decoded: a full spool has millions of events. */
+  const newest = new Map<string, Frame>();
   const reader = new LogReader(log);
   try {
     for (let at = segmentsOf(log)[0] ?? end; at < end;) {
@@ -146,7 +147,7 @@ function followLog(open: OpenSessions, log: string, end: number): number {
           open.delete(id);
           newest.delete(id);
         } else if (known === undefined ? type === 'SessionStarted' : seq > known) {
-          newest.set(id, { seq, json: frame.json });
+          newest.set(id, frame.copy());
         }
       }
       at = next;
@@ -154,8 +155,8 @@ function followLog(open: OpenSessions, log: string, end: number): number {
   } finally {
     reader.close();
   }
-  for (const [id, { json }] of newest) {
-    const event = eventIn(json);
+  for (const [id, frame] of newest) {
+    const event = eventIn(frame);
     if (event === null || event.type === 'SessionClosed') continue;
     const connect_ms = open.get(id)?.measurement?.connect_ms ?? null;
     const measurement =

@@ -49,7 +49,7 @@ export function* oldEvents(
 ): Generator<SessionEvent, void, undefined> {
   for (const record of recordsIn(join(dir, JOURNAL_FILE))) {
     const body = record.subarray(1);
-    if (record[0] === JOURNAL_OPENED) begin(open, eventIn(body));
+    if (record[0] === JOURNAL_OPENED) begin(open, jsonIn(body));
     else if (record[0] === JOURNAL_READING) takeReading(open, body);
     else open.delete(body.toString('latin1'));
   }
@@ -58,7 +58,7 @@ export function* oldEvents(
   for (const { file, start } of filesIn(join(dir, EVENTS_DIR), '.log')) {
     let at = start;
     for (const record of recordsIn(file)) {
-      const event = at >= acknowledged ? eventIn(record) : null;
+      const event = at >= acknowledged ? jsonIn(record) : null;
       at += RECORD_HEADER_BYTES + record.length;
       if (event !== null) yield event;
     }
@@ -68,7 +68,7 @@ export function* oldEvents(
       for (let at = 0; at + FRAME_HEADER_BYTES <= chunk.length;) {
         const end = at + FRAME_HEADER_BYTES + chunk.readUInt32LE(at + 8);
         const payload = chunk.subarray(at + FRAME_HEADER_BYTES, end);
-        const event = chunk[at] === FRAME_READING ? null : eventIn(payload);
+        const event = chunk[at] === FRAME_READING ? null : jsonIn(payload);
         if (chunk[at] === FRAME_READING) takeReading(open, payload);
         begin(open, event);
         if (event !== null) yield event;
@@ -76,6 +76,11 @@ export function* oldEvents(
       }
     }
   }
+}
+
+/** The event that was written as JSON. */
+function jsonIn(bytes: Buffer): SessionEvent | null {
+  return eventIn({ json: bytes.toString() });
 }
 
 function begin(open: OpenSessions, event: SessionEvent | null): void {

@@ -143,7 +143,7 @@ export function readTable(dir: string): { status: TableStatus; open: OpenSession
     for (const { index, slot } of slotsIn(join(dir, NAME))) {
       if (index < STATUS_SLOTS) ({ status } = slot);
       const isSession = index >= STATUS_SLOTS && slot.isOpen;
-      const header = isSession ? eventIn(new Frame(slot.started).json) : null;
+      const header = isSession ? eventIn(new Frame(slot.started)) : null;
       if (header?.type === 'SessionStarted') {
         open.set(header.session_id, { header, measurement: slot.measurement });
       }

@@ -8,6 +8,7 @@ import type { Measurement } from '../measurement.js';
 import { ReportQueue } from '../reports.js';
 import { NO_PLACE } from '../sink.js';
 import type { OpenSession } from '../sink.js';
+import { jsonOf } from '../testing/event-of.js';
 import { tempDir } from '../testing/temp-dir.js';
 import { readTable, TableFile } from './table-file.js';
 import { SessionTable, SLOT_BYTES, TableMemory } from './table.js';
@@ -97,6 +98,19 @@ describe('the table of open sessions', () => {
     });
     expect(found()).toEqual(expected);
     expect(readTable(dir).status).toEqual({ ...STATUS, acknowledged: 99 });
+  });
+
+  it('of a former version, with JSON in its slots, has no sessions, and a start reads it all the same', () => {
+    const dir = tempDir();
+    const [file, memory] = [new TableFile(dir, STATUS), new TableMemory()];
+    const session = sessionOf(1);
+    new SessionTable(memory).write(session, measured(1, 1), false, 0);
+    memory.write(session.place, () => {
+      memory.setStarted(session.place, Buffer.from(jsonOf(session.started())));
+    });
+    file.save(STATUS, memory, () => undefined);
+    file.close();
+    expect(readTable(dir)).toEqual({ status: STATUS, open: new Map() });
   });
 
   it('gives the slot of a session that ended to the next one, and never shows one as the other', () => {
