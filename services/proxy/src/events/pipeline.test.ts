@@ -1,3 +1,4 @@
+/** Longer than 400 lines: all tests run one pipeline, with a Kafka that can be away, full or picky. */
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
