@@ -247,7 +247,7 @@ describe('the handshake deadline', () => {
 describe('limits', () => {
   it('spool_share refuses a source that fills the spool, blocked requests too, and no other source', async () => {
     const proxy = await harness({
-      spool: { bytes: 73_000, maxBytes: 100_000 },
+      spool: { bytes: 73_000, maxBytes: 100_000, holdsLess: () => false },
       decide: () => ({ decision: 'block', rule: 'none' }),
     });
     const ask = async (source: string): Promise<string> => {

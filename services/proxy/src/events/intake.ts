@@ -57,8 +57,8 @@ export class Intake {
   readonly #writer = new FrameWriter();
   /** Events that are not made yet. */
   readonly #pending: MakeEvent[] = [];
-  /** How far the log was deleted when that last mattered. */
-  #freed = 0;
+  /** Positions of the publishing thread when they last mattered. */
+  readonly #seen = { acknowledged: 0, freed: 0 };
   /** Events that the disk refused, the oldest first. */
   readonly #waiting: Buffer[] = [];
   /** How many of the first ones are lent; null if nothing is. */
@@ -89,7 +89,7 @@ export class Intake {
     // Each event that waits may begin a session, which takes room for its end too.
     const soon = this.#writer.bytes + this.#pending.length * 2 * END_BYTES;
     const isFull =
-      !this.#holdsLess(this.#roomBesideEnds * FULL_FRACTION - soon) ||
+      !this.holdsLess(this.#roomBesideEnds * FULL_FRACTION - soon, 'freed') ||
       this.counts.memoryBytes >= queue_max_bytes * FULL_FRACTION;
     if (isFull !== this.#wasFull) {
       this.#wasFull = isFull;
@@ -138,7 +138,7 @@ export class Intake {
     if (isEnd) this.counts.openSessions = Math.max(0, this.counts.openSessions - 1);
     return this.#waiting.length > 0
       ? this.counts.memoryBytes + this.#writer.bytes < queue_max_bytes
-      : this.#holdsLess(room - this.#writer.bytes);
+      : this.holdsLess(room - this.#writer.bytes, 'freed');
   }
 
   #arm(): void {
@@ -200,12 +200,15 @@ export class Intake {
     for (const chunk of this.#waiting) this.counts.dropped += scanChunks(chunk).frames.length;
   }
 
-  /** Whether the log has less than this on disk. Asked for every event, so it asks the other thread only if it has more. */
-  #holdsLess(bytes: number): boolean {
+  /**
+   * Whether the log has less than this behind a position of the publishing thread, which only grows. It is asked for
+   * every event, so it looks at the position only if that may change the answer.
+   */
+  holdsLess(bytes: number, behind: 'acknowledged' | 'freed'): boolean {
     const { log, shared } = this.#deps;
-    if (log.position - this.#freed < bytes) return true;
-    this.#freed = shared.get('freed');
-    return log.position - this.#freed < bytes;
+    if (log.position - this.#seen[behind] < bytes) return true;
+    this.#seen[behind] = shared.get(behind);
+    return log.position - this.#seen[behind] < bytes;
   }
 
   /** Bytes of the spool that everything but the ends of open sessions may take. */

@@ -74,6 +74,7 @@ export function createEventPipeline(config: EventsConfig, deps: PipelineDeps): E
       return shared.get('written') - shared.get('acknowledged');
     },
     maxBytes: config.spool_max_bytes,
+    holdsLess: (bytes) => intake?.holdsLess(bytes, 'acknowledged') ?? true,
   };
   const takeStats = createEventMetrics(deps.registry, () => ({
     ...(intake?.counts ?? NOTHING),

@@ -7,7 +7,11 @@ const SESSION_BYTES = 1_024;
 describe('the shares of the spool', () => {
   /** A spool that each session fills, as while Kafka is away. */
   function filling(sessions: number, atStart: number) {
-    const spool = { bytes: atStart * SESSION_BYTES, maxBytes: sessions * SESSION_BYTES };
+    const spool = {
+      bytes: atStart * SESSION_BYTES,
+      maxBytes: sessions * SESSION_BYTES,
+      holdsLess: (bytes: number): boolean => spool.bytes < bytes,
+    };
     const share = new SpoolShare(spool);
     return {
       spool,

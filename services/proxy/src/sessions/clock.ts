@@ -17,14 +17,20 @@ export function createSessionClock(
   monotonic: () => number = () => performance.now(),
 ): SessionClock {
   let last: number = EVENT_LIMITS.earliest_ms;
-  let lastMonotonic = monotonic();
+  /** Time of the monotonic clock at the last look; null while the wall clock leads, which is nearly always. */
+  let tick: number | null = null;
   return {
     now() {
-      const tick = monotonic();
-      const elapsed = Math.max(0, tick - lastMonotonic);
-      lastMonotonic = tick;
       // The contract ends in 2100; a clock beyond it is wrong.
-      last = Math.max(last + elapsed / 2, Math.min(wall(), EVENT_LIMITS.latest_ms - 1));
+      const wallMs = Math.min(wall(), EVENT_LIMITS.latest_ms - 1);
+      if (wallMs >= last) {
+        last = wallMs;
+        tick = null;
+        return last;
+      }
+      const now = monotonic();
+      last += Math.max(0, now - (tick ?? now)) / 2;
+      tick = now;
       return Math.floor(last);
     },
   };

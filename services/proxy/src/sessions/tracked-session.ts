@@ -142,9 +142,14 @@ export class TrackedSession implements Session, OpenSession, SetMember {
     return this.#measure(this.seq, nowMs);
   }
 
+  /** Start of the interval that the next event reports, milliseconds since 1970. */
+  get intervalStartMs(): number {
+    return this.startedAtMs + this.intervalStart;
+  }
+
   /** End of the UTC minute that the interval lies in, milliseconds since 1970. */
   get minuteEndMs(): number {
-    return minuteOf(this.startedAtMs + this.intervalStart) + MINUTE_MS;
+    return minuteOf(this.intervalStartMs) + MINUTE_MS;
   }
 
   /** The first event. */
@@ -193,7 +198,7 @@ export class TrackedSession implements Session, OpenSession, SetMember {
       late: this.late,
       totals: this.#totals(),
       interval: {
-        interval_start: this.startedAtMs + this.intervalStart,
+        interval_start: this.intervalStartMs,
         interval_end: atMs,
         delta: this.#delta(),
         minute: this.#minute(),
@@ -222,7 +227,7 @@ export class TrackedSession implements Session, OpenSession, SetMember {
   #measure(seq: number, atMs: number): Measurement {
     return {
       seq,
-      interval_start_ms: this.startedAtMs + this.intervalStart,
+      interval_start_ms: this.intervalStartMs,
       at_ms: atMs,
       connect_ms: this.connectMs,
       totals: this.#totals(),

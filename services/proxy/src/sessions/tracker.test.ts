@@ -284,10 +284,13 @@ describe('the clock of sessions', () => {
     expect(clock.now()).toBe(NOON);
     time.wall = NOON - 10_000;
     time.monotonic = 4_000;
+    expect(clock.now()).toBe(NOON);
+    time.wall = NOON - 6_000;
+    time.monotonic = 8_000;
     expect(clock.now()).toBe(NOON + 2_000);
-    time.wall = NOON + 12_000;
-    time.monotonic = 26_000;
-    expect(clock.now()).toBe(NOON + 13_000);
+    time.wall = NOON - 2_000;
+    time.monotonic = 12_000;
+    expect(clock.now()).toBe(NOON + 4_000);
     time.wall = NOON + 30_000;
     time.monotonic = 44_000;
     expect(clock.now()).toBe(NOON + 30_000);

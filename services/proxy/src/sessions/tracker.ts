@@ -34,6 +34,8 @@ export interface SweepingTracker extends SessionTracker {
 export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps): SweepingTracker {
   const { sink, clock, metrics } = deps;
   const live = new IntrusiveSet<TrackedSession>();
+  /** Start of the UTC minute that it is. */
+  let minuteMs = 0;
   let timer: NodeJS.Timeout | undefined;
   let slice: NodeJS.Immediate | undefined;
 
@@ -65,14 +67,15 @@ export function createSessionTracker(config: TrackingConfig, deps: TrackerDeps):
    * A minute with traffic ends with a delta that nothing supersedes, because it alone holds all of it.
    */
   function cutAtMinute(session: TrackedSession, nowMs: number): void {
+    if (nowMs >= minuteMs + MINUTE_MS) minuteMs = minuteOf(nowMs);
+    if (session.intervalStartMs >= minuteMs) return;
     const endMs = session.minuteEndMs;
-    if (nowMs < endMs) return;
     if (session.hasUnreported || session.hasReportedMinute) {
       const delta = session.report(endMs);
       metrics.trafficReported(delta.delta);
       sink.emit(deltaOf(session.started(), delta));
     }
-    session.beginMinute(minuteOf(nowMs));
+    session.beginMinute(minuteMs);
   }
 
   function look(session: TrackedSession, nowMs: number): void {

@@ -138,7 +138,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     acl,
     authenticator,
     tracker,
-    spool: options.spool ?? { bytes: 0, maxBytes: 1 },
+    spool: options.spool ?? { bytes: 0, maxBytes: 1, holdsLess: () => true },
     relay,
     registry,
     logger,

@@ -75,7 +75,7 @@ const server = createProxyServer(
     acl,
     authenticator,
     tracker: untracked,
-    spool: { bytes: 0, maxBytes: 1 },
+    spool: { bytes: 0, maxBytes: 1, holdsLess: () => true },
     relay,
     registry,
     logger,
