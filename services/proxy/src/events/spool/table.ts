@@ -200,8 +200,8 @@ export class SessionTable {
   readonly #table: TableMemory;
   readonly #free: number[] = [];
   #used = 0;
-  /** The header that was written last, by place. */
-  readonly #headers: (object | null)[] = [];
+  /** Part of the header that may change, as it was written last, by place. */
+  readonly #written: (object | null)[] = [];
   #reports = 0;
 
   constructor(table: TableMemory) {
@@ -221,7 +221,7 @@ export class SessionTable {
     position: number,
   ): boolean {
     const isNew = session.place === NO_PLACE;
-    const hasChanged = isNew || this.#headers[session.place] !== session.late;
+    const hasChanged = isNew || this.#written[session.place] !== session.late;
     const started = hasChanged ? frameBytesOf(session.started()) : null;
     if (started !== null && started.length > SLOT_BYTES - STARTED_AT) {
       this.release(session);
@@ -230,7 +230,7 @@ export class SessionTable {
     if (isNew) session.place = this.#free.pop() ?? this.#extend();
     const { place } = session;
     if (place === NO_PLACE) return false;
-    this.#headers[place] = session.late;
+    this.#written[place] = session.late;
     this.#table.write(place, (numbers, at) => {
       if (started !== null) this.#table.setStarted(place, started);
       if (isReport) {
@@ -254,7 +254,7 @@ export class SessionTable {
     this.#table.write(place, () => {
       this.#table.setStarted(place, null);
     });
-    this.#headers[place] = null;
+    this.#written[place] = null;
     this.#free.push(place);
   }
 
