@@ -232,7 +232,7 @@ describe('under a flood', () => {
   });
 
   it('of refused requests from one network while Kafka is away, the spool keeps room for 40 sessions a second', async () => {
-    await start({ PROXY_SPOOL_MAX: String(3 * 1024 * 1024) });
+    await start({ PROXY_SPOOL_MAX: String(1_280 * 1024) });
     const connects = (n: number) => connected(`127.1.0.${1 + (n % 5)}`, '127.0.0.1');
     const calm = await undisturbed(40, 60, connects);
     // More than the spool holds.
