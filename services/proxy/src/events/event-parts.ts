@@ -8,6 +8,7 @@ import type {
   TimeField,
   TrafficDelta,
 } from '@sockscope/schemas';
+import { intervalOf, measurementOf } from './measurement.js';
 
 /** Times as milliseconds since 1970. */
 type InMs<T> = { readonly [N in keyof T]: N extends TimeField ? number : T[N] };
@@ -15,7 +16,7 @@ type InMs<T> = { readonly [N in keyof T]: N extends TimeField ? number : T[N] };
 /** The fields of a session's header that may change until its end. */
 export type LateHeader = Pick<SessionStarted, ChangingField>;
 
-/** The other ones, less the clock. */
+/** The fields of a session's header that never change, less the clock. */
 export type SessionHeader = Pick<
   SessionStarted,
   Exclude<NameIn<'header'>, ChangingField | 'started_at'>
@@ -52,15 +53,7 @@ export function partsOf(event: SessionEvent): EventParts {
     header: event,
     late: event,
     totals: event,
-    interval:
-      event.type === 'SessionStarted'
-        ? null
-        : {
-            interval_start: Date.parse(event.interval_start),
-            interval_end: Date.parse(event.interval_end),
-            delta: event.delta,
-            minute: event.minute,
-          },
+    interval: event.type === 'SessionStarted' ? null : intervalOf(measurementOf(event)),
     closing:
       event.type === 'SessionClosed' ? { ...event, ended_at: Date.parse(event.ended_at) } : null,
   };

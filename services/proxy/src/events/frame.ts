@@ -22,7 +22,7 @@
  * events of some milliseconds takes a fraction of the time of one for each.
  */
 import { crc32 } from 'node:zlib';
-import { EVENT_LIMITS, SESSION_EVENT_TYPES } from '@sockscope/schemas';
+import { COUNTER_NAMES, EVENT_LIMITS, SESSION_EVENT_TYPES } from '@sockscope/schemas';
 import type { SessionEventType } from '@sockscope/schemas';
 import type { EventParts } from './event-parts.js';
 import { FieldWriter, NUMBER_BYTES, viewOf } from './field-writer.js';
@@ -45,7 +45,7 @@ const FRAME_HEADER_BYTES = ID_AT + ID_LENGTH;
 /** More than any frame takes: it is shorter than the event's JSON. */
 const FRAME_MAX_BYTES = EVENT_LIMITS.event_bytes;
 /** All that a SessionStarted has behind the fields of its session: its totals. */
-const STARTED_COUNTS_BYTES = 4 * NUMBER_BYTES;
+const STARTED_COUNTS_BYTES = COUNTER_NAMES.length * NUMBER_BYTES;
 const DELTA = SESSION_EVENT_TYPES.indexOf('TrafficDelta');
 
 /** The largest chunk of the log. */

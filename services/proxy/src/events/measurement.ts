@@ -51,8 +51,8 @@ export function intervalOf({
   return { interval_start: interval_start_ms, interval_end: at_ms, delta, minute };
 }
 
-/** The measurement that a TrafficDelta was. */
-export function measurementOf(event: TrafficDelta): Measurement {
+/** The measurement that is in an event. */
+export function measurementOf(event: SessionClosed | TrafficDelta): Measurement {
   const { bytes_sent, bytes_received, packets_sent, packets_received } = event;
   return {
     seq: event.seq,
